@@ -1,0 +1,222 @@
+"""What is stored? Tables only: queries live beside this file, one file a noun."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.domain.job import JobState, Priority, Stage
+from app.domain.verdict import Label
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment in UTC on both databases; SQLite itself forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive moments; hand SQLite a naive one in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"want an aware datetime, got {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Make it aware again."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table. JSON columns hold what domain values map to, see `app.db.records`."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+def one_of(column: str, values: type[JobState | Priority | Stage | Label]) -> CheckConstraint:
+    """Allow only the spellings of an enumeration."""
+    listed = ", ".join(f"'{v.value}'" for v in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class ApiKeyRow(Base):
+    """A key that speaks for a tenant. The secret itself is never stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    secret_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class JobRow(Base):
+    """The truth about a job; also the queue."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    ref_id: Mapped[str | None] = mapped_column(String(255))
+    file_name: Mapped[str | None] = mapped_column(String(255))
+    priority: Mapped[str] = mapped_column(String(16))
+    priority_rank: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    stage: Mapped[str] = mapped_column(String(32))
+    fraction: Mapped[float]
+    version: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    blob_key: Mapped[str] = mapped_column(String(128))
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+
+    attempt: Mapped[int]
+    run_after: Mapped[datetime]
+    last_published_at: Mapped[datetime | None]
+    lease_token: Mapped[int]
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[datetime | None]
+
+    error: Mapped[dict[str, Any] | None]
+    video: Mapped[dict[str, Any] | None]
+    provenance: Mapped[dict[str, Any] | None]
+    timings: Mapped[dict[str, Any] | None]
+    abstentions: Mapped[list[Any] | None]
+
+    __table_args__ = (
+        one_of("state", JobState),
+        one_of("priority", Priority),
+        one_of("stage", Stage),
+        Index("ix_jobs_queue", "state", "priority_rank", "created_at", "id"),
+        Index("ix_jobs_tenant_id", "tenant", "id"),
+    )
+
+
+class JobEventRow(Base):
+    """One step of a job's history; only ever added to, and gone only with the job's purge."""
+
+    __tablename__ = "job_events"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(16))  # the state entered
+    attempt: Mapped[int]
+    lease_token: Mapped[int]
+    actor: Mapped[str] = mapped_column(String(128))  # a worker, "reconciler", "tenant"
+    note: Mapped[str] = mapped_column(String(255))
+
+    __table_args__ = (one_of("state", JobState),)
+
+
+class VerdictRow(Base):
+    """The one verdict of a job: the primary key is the job's."""
+
+    __tablename__ = "verdicts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    label: Mapped[str] = mapped_column(String(32), index=True)
+    fake_probability: Mapped[float | None]
+    reasons: Mapped[list[Any]]
+    statement: Mapped[str]
+    caveat: Mapped[str]
+    policy: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (one_of("label", Label),)
+
+
+class PersonRow(Base):
+    """A face that was followed through the video."""
+
+    __tablename__ = "persons"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    first_s: Mapped[float]
+    last_s: Mapped[float]
+    frames: Mapped[int]
+    median_face_px: Mapped[float]
+    fake_probability: Mapped[float | None]
+
+
+class EvidenceRow(Base):
+    """What one detector said of one person, whole, so that a verdict can be made anew."""
+
+    __tablename__ = "evidence"
+
+    job_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    person_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    detector: Mapped[str] = mapped_column(String(64), primary_key=True)
+    body: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "person_id"], ["persons.job_id", "persons.id"]),
+    )
+
+
+class ArtifactRow(Base):
+    """A picture: mask or crop, as PNG."""
+
+    __tablename__ = "artifacts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    person_id: Mapped[str] = mapped_column(String(16))
+    pts_s: Mapped[float] = mapped_column(Float)
+    frame_index: Mapped[int]
+    width_px: Mapped[int]
+    height_px: Mapped[int]
+    box: Mapped[dict[str, Any] | None]
+    area: Mapped[float]
+    sha256: Mapped[str] = mapped_column(String(64))
+    png: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+
+class WorkerRow(Base):
+    """What a worker last said of itself; the gateway holds no models and asks here."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    code: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    is_busy: Mapped[bool]
+    condition: Mapped[dict[str, Any]]  # see app.domain.worker.WorkerCondition

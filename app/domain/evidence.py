@@ -1,0 +1,141 @@
+"""What does one detector say of one person?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.domain.media import Box, VideoFacts
+
+
+class DetectorName(StrEnum):
+    """Every question that is asked of a person. Wire and database spelling."""
+
+    FRAME_CLASSIFIER = "frame_classifier"
+    PIXEL_SEGMENTER = "pixel_segmenter"
+    TEMPORAL_SMOOTHNESS = "temporal_smoothness"
+    BLINK_RATE = "blink_rate"
+
+
+class AbstainReason(StrEnum):
+    """Why a detector declined to judge. Each is explained in docs/api.md."""
+
+    MODEL_MISSING = "model_missing"
+    NO_FACE = "no_face"
+    FACE_TOO_SMALL = "face_too_small"
+    TOO_FEW_FRAMES = "too_few_frames"
+    TRACK_TOO_SHORT = "track_too_short"
+    FRAME_RATE_TOO_LOW = "frame_rate_too_low"
+    TOO_BLURRED = "too_blurred"
+    LANDMARKS_UNSTABLE = "landmarks_unstable"
+    EYES_NOT_VISIBLE = "eyes_not_visible"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a detector saw at one moment; a point of the timeline."""
+
+    pts_s: float
+    frame_index: int
+    fake_probability: float | None = None
+    fake_area: float | None = None  # share of the face crop that is marked, [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    A detector looked and formed an opinion.
+
+    Raises:
+        ValueError: `fake_probability` or a measurement is not finite, or out of range.
+    """
+
+    detector: DetectorName
+    fake_probability: float  # [0, 1]; 1 = certainly manipulated
+    frames: int  # how many frames the opinion rests on
+    is_calibrated: bool = False  # whether the probability was fitted on held-out clips
+    model: str | None = None  # "name@version" of the network asked; None for a heuristic
+    measurements: Mapping[str, float] = field(default_factory=dict)  # unit in the name
+    observations: tuple[Observation, ...] = ()
+    caveat: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fake_probability) and 0 <= self.fake_probability <= 1):
+            raise ValueError(f"fake_probability outside [0, 1]: {self.fake_probability!r}")
+        if bad := [k for k, v in self.measurements.items() if not math.isfinite(v)]:
+            raise ValueError(f"measurements that are not finite: {bad}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abstention:
+    """A detector declined to judge. This is not the same as 50 %."""
+
+    detector: DetectorName
+    reason: AbstainReason
+    detail: str = ""  # what was found
+    needs: str = ""  # what would have been enough
+
+
+Evidence = Finding | Abstention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A face followed through the video, and all that was said of it."""
+
+    id: str  # "p1", "p2", ... by time on screen, longest first
+    first_s: float
+    last_s: float
+    frames: int
+    median_face_px: float  # side of the face box
+    evidence: tuple[Evidence, ...] = ()
+
+
+class ArtifactKind(StrEnum):
+    """What a stored picture shows."""
+
+    MASK = "mask"  # grey, size of the frame; 255 = certainly manipulated
+    CROP = "crop"  # the person's best face, RGB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A picture that belongs to an analysis."""
+
+    id: str  # unique within the job: "p1-000042"
+    kind: ArtifactKind
+    person_id: str
+    pts_s: float
+    frame_index: int
+    width_px: int
+    height_px: int
+    box_px: Box | None  # of the marked pixels; None where none are
+    area: float  # share of the face crop that is marked, [0, 1]
+    sha256: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What it takes to run the analysis again and get the same answer."""
+
+    code: str  # version of this program
+    models: Mapping[str, str]  # name -> "sha256:..."
+    decoder: str
+    device: str
+    seed: int
+    frame_indices: str  # what was kept, in words: "every 1st of 300"
+    sandbox: str  # how the decoder was jailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """Everything a worker found in one video, before any verdict."""
+
+    video: VideoFacts
+    persons: tuple[Person, ...]
+    abstentions: tuple[Abstention, ...]  # of the whole video, where nobody could be examined
+    artifacts: tuple[Artifact, ...]
+    provenance: Provenance
+    timings: Mapping[str, float]  # "decode_s", "faces_s", one a detector, "total_s"

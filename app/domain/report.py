@@ -1,0 +1,68 @@
+"""What is known of a job altogether, as one value to be shown?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.evidence import Abstention, ArtifactKind, Person, Provenance
+from app.domain.job import Job
+from app.domain.media import Box, VideoFacts
+from app.domain.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFacts:
+    """An artifact without its bytes."""
+
+    id: str
+    kind: ArtifactKind
+    person_id: str
+    pts_s: float
+    frame_index: int
+    width_px: int
+    height_px: int
+    box_px: Box | None
+    area: float
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a succeeded job came to."""
+
+    verdict: Verdict
+    video: VideoFacts
+    persons: tuple[Person, ...]
+    abstentions: tuple[Abstention, ...]
+    artifacts: tuple[ArtifactFacts, ...]
+    provenance: Provenance
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """A job, and what it came to if it succeeded."""
+
+    job: Job
+    judged: Judged | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A job as a list shows it."""
+
+    job: Job
+    label: str | None
+    fake_probability: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFigures:
+    """The queue as operators watch it; read from the database, never from the broker."""
+
+    jobs_by_state: Mapping[str, int]
+    oldest_queued_age_s: Mapping[str, float]  # by priority; 0 where none waits
+    expired_leases: int
+    verdicts_by_label: Mapping[str, int]
+    workers_seen: int  # heard of within a minute
+    measured_at: datetime

@@ -1,0 +1,19 @@
+"""What does a worker say of itself when it is asked whether it can work?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerCondition:
+    """Told once at the start; read by `/readyz`, which has no models of its own."""
+
+    models: Mapping[str, str]  # name -> "sha256:...", or "missing: ..." in words
+    sandbox: str  # how the decoder is jailed, in words
+    is_network_removed: bool
+    device: str  # "cpu", "cuda"
+
+    @property
+    def missing_models(self) -> tuple[str, ...]:
+        """Names of the models that a detector wants and the worker does not have."""
+        return tuple(n for n, s in self.models.items() if not s.startswith("sha256:"))
