@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.evidence import Abstention, ArtifactKind, Person, Provenance
+from app.domain.evidence import Abstention, Analysis, Artifact, ArtifactKind, Person, Provenance
 from app.domain.job import Job
 from app.domain.media import Box, VideoFacts
 from app.domain.verdict import Verdict
@@ -25,6 +25,22 @@ class ArtifactFacts:
     area: float
     sha256: str
 
+    @classmethod
+    def of(cls, artifact: Artifact) -> "ArtifactFacts":
+        """Leave the bytes behind."""
+        return cls(
+            id=artifact.id,
+            kind=artifact.kind,
+            person_id=artifact.person_id,
+            pts_s=artifact.pts_s,
+            frame_index=artifact.frame_index,
+            width_px=artifact.width_px,
+            height_px=artifact.height_px,
+            box_px=artifact.box_px,
+            area=artifact.area,
+            sha256=artifact.sha256,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
@@ -37,6 +53,19 @@ class Judged:
     artifacts: tuple[ArtifactFacts, ...]
     provenance: Provenance
     timings: Mapping[str, float]
+
+    @classmethod
+    def of(cls, analysis: Analysis, verdict: Verdict) -> "Judged":
+        """Put an analysis and the verdict made of it together."""
+        return cls(
+            verdict=verdict,
+            video=analysis.video,
+            persons=analysis.persons,
+            abstentions=analysis.abstentions,
+            artifacts=tuple(ArtifactFacts.of(a) for a in analysis.artifacts),
+            provenance=analysis.provenance,
+            timings=analysis.timings,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

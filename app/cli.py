@@ -1,0 +1,354 @@
+"""How is deepverdict run from a terminal? Every heavy import waits for the command it serves."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import log
+from app.clock import utc_now
+from app.domain.access import Scope
+from app.errors import ClientMustAct, ServiceError
+from app.settings import Settings
+
+EXIT_REJECTED = 2
+EXIT_FAILED = 1
+
+app = typer.Typer(
+    name="deepverdict",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Were the faces in this video manipulated? Where, when, and how sure is that?
+
+    [bold]Try it on a file[/bold]
+      deepverdict scan clip.mp4 --out pictures/
+
+    [bold]Run the whole service on one machine[/bold] (SQLite, a folder, one worker)
+      deepverdict up
+      deepverdict keys create --tenant desk
+      curl -H "Authorization: Bearer dv_..." -H "Content-Type: video/mp4"
+           --data-binary @clip.mp4 http://127.0.0.1:8080/v1/jobs
+
+    [bold]Run it in parts[/bold] (PostgreSQL, Redis, any number of workers)
+      export DEEPVERDICT_DATABASE_URL=postgresql+psycopg://user:secret@db/deepverdict
+      export DEEPVERDICT_BROKER_URL=redis://redis:6379/0
+      deepverdict migrate && deepverdict serve      # and elsewhere: deepverdict worker
+
+    Every setting is an environment variable; docs/settings.md lists them.""",
+)
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    help="""Make, list and revoke API keys.
+
+      deepverdict keys create --tenant desk
+      deepverdict keys create --tenant desk --name monitor --scope jobs:read --days 90
+      deepverdict keys revoke 01JZ...""",
+)
+models_app = typer.Typer(
+    no_args_is_help=True,
+    help="""See, fetch and check the networks.
+
+      deepverdict models list
+      deepverdict models pull                 # all that detection uses, after showing the licences
+      deepverdict models pull face_detector
+      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull
+      deepverdict models verify""",
+)
+app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn a foreseen failure into a sentence on standard error and an exit code."""
+    try:
+        yield
+    except ServiceError as why:
+        err.print(f"[red]deepverdict:[/red] {why}", highlight=False)
+        code = EXIT_REJECTED if isinstance(why, ClientMustAct) else EXIT_FAILED
+        raise typer.Exit(code) from why
+
+
+def _settings() -> Settings:
+    try:
+        settings = Settings()
+    except ValidationError as wrong:
+        for error in wrong.errors():
+            name = "__".join(str(part) for part in error["loc"]).upper()
+            err.print(f"[red]deepverdict:[/red] DEEPVERDICT_{name}: {error['msg']}")
+        raise typer.Exit(EXIT_FAILED) from wrong
+    log.configure(fmt=settings.log_format, level=settings.log_level)
+    return settings
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a file on standard output.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write mask PNGs and an overview picture here."),
+    ] = None,
+) -> None:
+    """
+    Judge video files, with no database and no broker.
+
+      deepverdict scan clip.mp4
+      deepverdict scan *.mp4 --out pictures/
+      deepverdict scan clip.mp4 --json | jq .verdict
+
+    Exit code 0 whatever the verdict; 2 if a file was rejected, with the reason.
+    """
+    settings = _settings()
+    with _explained():
+        from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
+
+        from app.render import verdict_tables  # noqa: PLC0415  starts fast for --help
+
+        scanner = Scanner(settings, console=err)
+        rejected = False
+        for file in files:
+            scanned = scanner.scan(file, folder)
+            rejected = rejected or scanned.view.error is not None
+            if as_json:
+                sys.stdout.write(scanned.view.to_json() + "\n")
+                sys.stdout.flush()
+            else:
+                out.print(verdict_tables(scanned.view, title=file.name))
+                if scanned.pictures is not None:
+                    out.print(f"Pictures: {scanned.pictures}", highlight=False, soft_wrap=True)
+    if rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+) -> None:
+    """
+    Run the whole service here: SQLite, a folder for the videos, one worker, no other server.
+
+      deepverdict up
+      deepverdict up --port 0
+      DEEPVERDICT_DATA_DIR=/srv/deepverdict deepverdict up --host 0.0.0.0
+    """
+    settings = _settings()
+    chosen = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update=chosen)})
+    with _explained():
+        from app import embedded  # noqa: PLC0415
+
+        raise typer.Exit(embedded.run(settings))
+
+
+@app.command()
+def serve() -> None:
+    """
+    Run the gateway alone.
+
+      deepverdict migrate && deepverdict serve
+      DEEPVERDICT_API__HOST=0.0.0.0 deepverdict serve
+    """
+    settings = _settings()
+    with _explained():
+        from app.api.server import run  # noqa: PLC0415  the worker's image has no gateway
+
+        run(settings)
+
+
+@app.command()
+def worker() -> None:
+    """
+    Run one worker; start as many as there are devices.
+
+      deepverdict worker
+      DEEPVERDICT_BROKER_URL=redis://redis:6379/0 deepverdict worker
+
+    SIGTERM lets the running job end, or hands it back; nothing is lost either way.
+    """
+    settings = _settings()
+    with _explained():
+        from workers.run import run  # noqa: PLC0415
+
+        raise typer.Exit(run(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """
+    Bring the database's tables up to date; safe to run twice, and from several places.
+
+      deepverdict migrate
+    """
+    settings = _settings()
+    with _explained():
+        from app.db.migrate import head, upgrade  # noqa: PLC0415
+
+        upgrade(settings.resolved_database_url)
+        out.print(f"The database is at schema {head()}.", highlight=False)
+
+
+@keys_app.command("create")
+def create_key(
+    tenant: Annotated[str, typer.Option(help="Whom the key speaks for.")],
+    name: Annotated[str, typer.Option(help="What the key is for, in your words.")] = "default",
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; both scopes unless given.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret only.")] = False,
+) -> None:
+    """
+    Make a key. Its secret is shown this once and stored nowhere.
+
+      deepverdict keys create --tenant desk
+      KEY=$(deepverdict keys create --tenant desk --quiet)
+    """
+    settings = _settings()
+    with _explained():
+        from app.db.session import Database  # noqa: PLC0415
+        from app.services import keys  # noqa: PLC0415
+
+        db = Database(settings.resolved_database_url)
+        key = keys.create(
+            db,
+            tenant=tenant,
+            name=name,
+            scopes=frozenset(scope or Scope),
+            expires_at=utc_now() + timedelta(days=days) if days else None,
+        )
+        db.close()
+    if quiet:
+        sys.stdout.write(key.secret + "\n")
+        return
+    out.print(f"Key {key.id} for {tenant}. Keep its secret; it is not shown again:")
+    out.print(key.secret, highlight=False, soft_wrap=True)
+
+
+@keys_app.command("list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None,
+) -> None:
+    """List keys, never their secrets."""
+    settings = _settings()
+    with _explained():
+        from app.db.session import Database  # noqa: PLC0415
+        from app.services import keys  # noqa: PLC0415
+
+        db = Database(settings.resolved_database_url)
+        table = Table("id", "tenant", "name", "scopes", "created", "expires", "revoked")
+        for key in keys.list_keys(db, tenant):
+            moments = [
+                f"{at:%Y-%m-%d %H:%M}" if at else "-"
+                for at in (key.created_at, key.expires_at, key.revoked_at)
+            ]
+            table.add_row(key.id, key.tenant, key.name, " ".join(sorted(key.scopes)), *moments)
+        db.close()
+    out.print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Revoke a key, at once and for good."""
+    settings = _settings()
+    with _explained():
+        from app.db.session import Database  # noqa: PLC0415
+        from app.services import keys  # noqa: PLC0415
+
+        db = Database(settings.resolved_database_url)
+        keys.revoke(db, key_id)
+        db.close()
+    out.print(f"Key {key_id} is revoked.", highlight=False)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List every network of the manifest: what it is for, its licence, and whether it is here."""
+    settings = _settings()
+    with _explained():
+        from workers.kit import build_registry  # noqa: PLC0415
+
+        registry = build_registry(settings)
+        table = Table("model", "version", "here", "commercial use", "licence", "calibrated")
+        for entry in registry.entries():
+            table.add_row(
+                entry.name,
+                entry.version,
+                registry.status(entry.name).word,
+                "yes" if entry.licence.commercial_use else "[red]no[/red]",
+                entry.licence.name,
+                "yes" if entry.is_calibrated else "no",
+            )
+    out.print(table)
+
+
+@models_app.command("pull")
+def pull_models(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...")] = None,
+) -> None:
+    """
+    Fetch networks from where their authors publish them, or from a local mirror.
+
+      deepverdict models pull
+      deepverdict models pull frame_classifier
+      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull
+
+    Each file's SHA-256 is checked against the manifest before anything is kept.
+    """
+    settings = _settings()
+    with _explained():
+        from models.pull import pull  # noqa: PLC0415
+        from workers.kit import build_registry, wanted_models  # noqa: PLC0415
+
+        registry = build_registry(settings)
+        for name in names or wanted_models(settings):
+            entry = registry.entry(name)
+            out.print(
+                f"[bold]{name}[/bold] {entry.version}: {entry.licence.name}. {entry.licence.words}"
+            )
+            with err.status(f"fetching {name} ..."):
+                path = pull(name, registry=registry, mirror=settings.models.mirror)
+            out.print(f"  kept as {path}", highlight=False, soft_wrap=True)
+
+
+@models_app.command("verify")
+def verify_models() -> None:
+    """Check the bytes of every network that is here against the manifest; 1 if any differs."""
+    settings = _settings()
+    with _explained():
+        from workers.kit import build_registry  # noqa: PLC0415
+
+        registry = build_registry(settings)
+        table = Table("model", "status", "")
+        statuses = [(e.name, registry.status(e.name)) for e in registry.entries()]
+        for name, status in statuses:
+            table.add_row(name, status.word, status.detail)
+    out.print(table)
+    if any(status.word == "mismatch" for _, status in statuses):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

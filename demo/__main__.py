@@ -1,0 +1,191 @@
+"""
+What does a newsroom see? Start the real service, POST clips to it, and print the verdicts.
+
+    python -m demo                 two clips made on the spot
+    python -m demo clip.mp4 ...    files of yours
+
+Everything lives in a temporary folder and every process is gone at the end. Networks that were
+pulled before are used from where they lie; with DEEPVERDICT_MODELS__MIRROR set they are taken
+from there; without any the service says that it cannot judge.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from app.views import JobView
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.render import verdict_tables
+from app.settings import Settings
+
+START_TIMEOUT_S = 90
+JOB_TIMEOUT_S = 1800
+OUT = Path("demo-out")
+console = Console()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The running service, and a key to it."""
+
+    url: str
+    key: str
+
+    def ask(self, path: str, *, body: Path | None = None) -> bytes:
+        """GET a path, or POST a file to it, as any HTTP client would."""
+        request = urllib.request.Request(self.url + path)  # noqa: S310  our own http address
+        request.add_header("Authorization", f"Bearer {self.key}")
+        if body is None:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return bytes(answer.read())
+        request.add_header("Content-Type", "application/octet-stream")
+        request.add_header("Content-Length", str(body.stat().st_size))
+        with (
+            body.open("rb") as stream,
+            urllib.request.urlopen(request, data=stream, timeout=600) as answer,  # noqa: S310
+        ):
+            return bytes(answer.read())
+
+
+def main(arguments: list[str]) -> int:
+    """Judge the named files, or two clips of our own; return an exit code."""
+    files = [Path(a) for a in arguments]
+    if missing := [f for f in files if not f.is_file()]:
+        console.print(f"[red]No such file:[/red] {', '.join(map(str, missing))}")
+        return 2
+    shutil.rmtree(OUT, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="deepverdict-demo-") as folder:
+        home = Path(folder)
+        clips = files or _own_clips(home / "clips")
+        with _service(home) as service:
+            views = [_judge(service, clip) for clip in clips]
+            for clip, view in zip(clips, views, strict=True):
+                console.print(verdict_tables(view, title=clip.name))
+                if masks := _fetch_masks(service, view, OUT / clip.stem):
+                    console.print(f"{masks} masks as PNG under {OUT / clip.stem}/\n")
+    if all(_lacks_models(view) for view in views):
+        console.print(
+            "[yellow]No networks are installed, so every verdict is inconclusive.[/yellow] "
+            "To fetch third-party ones, after reading their licences: "
+            "[bold].venv/bin/deepverdict models pull[/bold], then run this again."
+        )
+    return 0
+
+
+def _own_clips(folder: Path) -> list[Path]:
+    from demo.clips import make  # noqa: PLC0415  needs the picture only when nothing was named
+
+    with console.status("making two clips from a public-domain portrait ..."):
+        untouched, manipulated = make(folder)
+    return [untouched.path, manipulated.path]
+
+
+@contextlib.contextmanager
+def _service(home: Path) -> Iterator[Service]:
+    """Run `deepverdict up` on a free port, with a database and a folder of its own."""
+    settings = Settings()
+    environment = os.environ | {
+        "DEEPVERDICT_DATA_DIR": str(home / "data"),
+        "DEEPVERDICT_MODELS__DIR": str(_models(settings, home)),
+        "DEEPVERDICT_LOG_LEVEL": "WARNING",
+    }
+    for elsewhere in ("DEEPVERDICT_DATABASE_URL", "DEEPVERDICT_BROKER_URL"):
+        environment.pop(elsewhere, None)
+    command = [sys.executable, "-m", "app.cli"]
+    if settings.models.mirror is not None and not settings.models_dir.exists():
+        subprocess.run([*command, "models", "pull"], env=environment, check=True)
+    process = subprocess.Popen(
+        [*command, "up", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        with console.status("starting the service ..."):
+            url = _address(process.stdout)
+        key = subprocess.run(
+            [*command, "keys", "create", "--tenant", "demo", "--quiet"],
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.strip()
+        console.print(f"The service answers at {url} (SQLite, one worker).\n", highlight=False)
+        yield Service(url=url, key=key)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _models(settings: Settings, home: Path) -> Path:
+    """Use the networks that are there; where a mirror is named and none are, pull into `home`."""
+    if settings.models_dir.exists() or settings.models.mirror is None:
+        return settings.models_dir.resolve()
+    return home / "models"
+
+
+def _address(lines: IO[str]) -> str:
+    for line in lines:
+        if (at := line.find("http://")) >= 0:
+            return line[at:].split()[0].rstrip("/.")
+    raise SystemExit("the service ended before it was ready; its words are above")
+
+
+def _judge(service: Service, clip: Path) -> JobView:
+    """POST one clip and poll it to its end, showing how far it is."""
+    job = json.loads(service.ask("/v1/jobs", body=clip))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(clip.name, total=1.0, stage="queued")
+        for _ in _until(time.monotonic() + JOB_TIMEOUT_S):
+            view = JobView.model_validate_json(service.ask(f"/v1/jobs/{job['id']}"))
+            stage = view.progress.stage.replace("_", " ")
+            bar.update(task, completed=view.progress.fraction, stage=stage)
+            if view.state.is_terminal:
+                return view
+    raise SystemExit(f"{clip.name} was not judged within {JOB_TIMEOUT_S} s")
+
+
+def _until(deadline: float) -> Iterator[None]:
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.3)
+
+
+def _fetch_masks(service: Service, view: JobView, folder: Path) -> int:
+    """Keep every mask that the timeline names."""
+    if view.verdict is None:
+        return 0
+    timeline = json.loads(service.ask(f"/v1/jobs/{view.id}/timeline"))
+    links = sorted({p["mask"] for p in timeline["points"] if p.get("mask")})
+    for link in links:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = link.removeprefix(service.url)
+        (folder / f"{path.rsplit('/', 1)[-1]}.png").write_bytes(service.ask(path))
+    return len(links)
+
+
+def _lacks_models(view: JobView) -> bool:
+    verdict = view.verdict
+    return verdict is not None and any(r.startswith("model_missing") for r in verdict.reasons)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
