@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     Dialect,
-    Float,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -47,7 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Make it aware again."""
         if value is None:
             return None
@@ -58,7 +59,12 @@ class Base(DeclarativeBase):
     """Every table. JSON columns hold what domain values map to, see `app.db.records`."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: UtcDateTime,
+        float: Double,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
 
 
 def one_of(column: str, values: type[JobState | Priority | Stage | Label]) -> CheckConstraint:
@@ -103,7 +109,7 @@ class JobRow(Base):
 
     blob_key: Mapped[str] = mapped_column(String(128))
     sha256: Mapped[str] = mapped_column(String(64))
-    size_bytes: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)  # 2 GiB is one more than Integer holds
 
     attempt: Mapped[int]
     run_after: Mapped[datetime]
@@ -132,7 +138,10 @@ class JobEventRow(Base):
 
     __tablename__ = "job_events"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    # SQLite numbers rows by itself only where the column is spelled INTEGER.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16))  # the state entered
@@ -168,6 +177,7 @@ class PersonRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    position: Mapped[int]  # as the analysis lists them
     first_s: Mapped[float]
     last_s: Mapped[float]
     frames: Mapped[int]
@@ -183,6 +193,7 @@ class EvidenceRow(Base):
     job_id: Mapped[str] = mapped_column(String(26), primary_key=True)
     person_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     detector: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int]
     body: Mapped[dict[str, Any]]
 
     __table_args__ = (
@@ -197,9 +208,10 @@ class ArtifactRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int]
     kind: Mapped[str] = mapped_column(String(16))
     person_id: Mapped[str] = mapped_column(String(16))
-    pts_s: Mapped[float] = mapped_column(Float)
+    pts_s: Mapped[float]
     frame_index: Mapped[int]
     width_px: Mapped[int]
     height_px: Mapped[int]

@@ -86,6 +86,14 @@ class JobSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """Some of a tenant's jobs, newest first."""
+
+    items: tuple[JobSummary, ...]
+    next_cursor: str | None  # asks for the page after this one; None where there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFigures:
     """The queue as operators watch it; read from the database, never from the broker."""
 

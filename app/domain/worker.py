@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +18,14 @@ class WorkerCondition:
     def missing_models(self) -> tuple[str, ...]:
         """Names of the models that a detector wants and the worker does not have."""
         return tuple(n for n, s in self.models.items() if not s.startswith("sha256:"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveWorker:
+    """A worker that was heard of lately."""
+
+    worker: str  # its id
+    code: str  # version of the program it runs
+    is_busy: bool
+    last_seen_at: datetime
+    condition: WorkerCondition
