@@ -1,0 +1,149 @@
+"""What does an answer look like? Examples for the OpenAPI document; tests hold them to the code."""
+
+JOB_ID = "01KDEEPVERD1CT000000000001"
+SHA256 = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+
+QUEUED: dict[str, object] = {
+    "id": JOB_ID,
+    "state": "queued",
+    "ref_id": "desk-4711",
+    "priority": "live",
+    "created_at": "2026-11-21T09:00:00Z",
+    "progress": {"stage": "queued", "fraction": 0.0},
+    "persons": [],
+    "updated_at": "2026-11-21T09:00:00Z",
+    "attempt": 0,
+    "sha256": SHA256,
+    "size_bytes": 3888107,
+}
+
+REJECTED: dict[str, object] = {
+    **QUEUED,
+    "state": "rejected",
+    "finished_at": "2026-11-21T09:00:02Z",
+    "progress": {"stage": "done", "fraction": 1.0},
+    "error": {
+        "code": "no-video-stream",
+        "detail": "The file holds sound and no picture.",
+        "actor": "client",
+    },
+    "updated_at": "2026-11-21T09:00:02Z",
+    "attempt": 1,
+}
+
+SUCCEEDED: dict[str, object] = {
+    **QUEUED,
+    "state": "succeeded",
+    "finished_at": "2026-11-21T09:00:02Z",
+    "progress": {"stage": "done", "fraction": 1.0},
+    "verdict": {
+        "label": "manipulated",
+        "fake_probability": 0.94,
+        "reasons": ["person p1: 0.94"],
+        "statement": "Strong signs that the face of one person was manipulated, from 0:03 to 0:11.",
+        "caveat": "The networks asked here were not calibrated: their probabilities order clips "
+        "and are no frequencies.",
+        "policy": "2026-11-21.1",
+    },
+    "persons": [
+        {
+            "id": "p1",
+            "first_s": 3.0,
+            "last_s": 11.2,
+            "frames": 241,
+            "median_face_px": 212.5,
+            "fake_probability": 0.94,
+            "best_crop": f"/v1/jobs/{JOB_ID}/crops/p1",
+            "evidence": [
+                {
+                    "detector": "frame_classifier",
+                    "finding": {"fake_probability": 0.94, "frames": 16, "is_calibrated": False},
+                    "model": "frame_classifier@1.0",
+                },
+                {
+                    "detector": "blink_rate",
+                    "abstention": {
+                        "reason": "track_too_short",
+                        "detail": "8.2 s of track",
+                        "needs": "30 s of track at 20 fps or more",
+                    },
+                },
+            ],
+        }
+    ],
+    "video": {
+        "sha256": SHA256,
+        "size_bytes": 3888107,
+        "container": "mov,mp4",
+        "codec": "h264",
+        "width": 1920,
+        "height": 1080,
+        "rotation_deg": 0,
+        "duration_s": 11.4,
+        "fps": 29.97,
+        "frames_expected": 342,
+        "frames_decoded": 342,
+        "frames_kept": 342,
+        "warnings": [],
+    },
+    "provenance": {
+        "code": "0.1.0+9f1a722",
+        "models": {"frame_classifier": f"sha256:{SHA256}"},
+        "decoder": "FFmpeg 7.1",
+        "device": "cpu",
+        "seed": 0,
+        "frame_indices": "every 1st of 342",
+        "sandbox": "no network, no files, 2 GiB",
+    },
+    "timings": {"decode_s": 0.6, "faces_s": 0.9, "frame_classifier_s": 0.2, "total_s": 2.1},
+    "updated_at": "2026-11-21T09:00:02Z",
+    "attempt": 1,
+}
+
+JOB_LIST: dict[str, object] = {
+    "items": [
+        {
+            "id": JOB_ID,
+            "state": "succeeded",
+            "ref_id": "desk-4711",
+            "priority": "live",
+            "created_at": "2026-11-21T09:00:00Z",
+            "finished_at": "2026-11-21T09:00:02Z",
+            "progress": {"stage": "done", "fraction": 1.0},
+            "label": "manipulated",
+            "fake_probability": 0.94,
+            "link": f"/v1/jobs/{JOB_ID}",
+        }
+    ],
+    "next_cursor": JOB_ID,
+}
+
+PERSONS: dict[str, object] = {"state": "succeeded", "persons": SUCCEEDED["persons"]}
+
+TIMELINE: dict[str, object] = {
+    "state": "succeeded",
+    "points": [
+        {
+            "person_id": "p1",
+            "pts_s": 4.204,
+            "frame_index": 126,
+            "fake_probability": 0.93,
+            "fake_area": 0.41,
+            "mask": f"/v1/jobs/{JOB_ID}/masks/p1-000126",
+        }
+    ],
+}
+
+READINESS: dict[str, object] = {
+    "status": "degraded",
+    "checks": {
+        "database": {"ok": True, "words": "answers"},
+        "schema": {"ok": True, "words": "is current"},
+        "disk": {"ok": True, "words": "78.1 GiB free, uploads are refused below 2.0 GiB"},
+        "workers": {
+            "ok": False,
+            "words": "none was heard of for 60 s: videos are taken and wait; "
+            "start one with `deepverdict worker`",
+        },
+    },
+}
