@@ -32,13 +32,19 @@ class MediaLimits(Section):
     """What a video may hold before it is rejected."""
 
     max_side_px: Annotated[int, Positive] = 8192
+    """Longest side of a frame."""
     max_frame_px: Annotated[int, Positive] = 35_389_440
     """Pixels of one frame; 8192 x 4320."""
     min_side_px: Annotated[int, Positive] = 16
+    """Shortest side of a frame."""
     max_rate_hz: Annotated[float, Positive] = 240.0
+    """Frames a second that the container may claim."""
     max_duration_s: Annotated[float, Positive] = 4 * 3600.0
+    """Length of a video; four hours."""
     max_frames: Annotated[int, Positive] = 500_000
+    """Frames of a video."""
     max_streams: Annotated[int, Positive] = 16
+    """Streams of a container: video, sound, subtitles, data."""
     decode_memory_bytes: Annotated[int, Positive] = 2 * 1024**3
     """Address space of the decoder process beyond what it holds once its libraries are loaded."""
     decode_timeout_s: Annotated[float, Positive] = 900.0
@@ -51,11 +57,13 @@ class AnalysisSettings(Section):
     max_kept_frames: Annotated[int, Positive] = 9000
     """Frames whose faces are followed; longer videos are sampled evenly down to this."""
     max_kept_rate_hz: Annotated[float, Positive] = 30.0
+    """Faces are followed at no more than this rate."""
     max_work_side_px: Annotated[int, Positive] = 1920
     """Frames with a longer side are scaled down to this before faces are looked for."""
     samples_per_person: Annotated[int, Positive] = 16
     """Aligned crops a face track hands to the networks."""
     max_persons: Annotated[int, Positive] = 16
+    """Persons examined, those longest on screen first."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads a network may use; 0 lets the runtime choose."""
 
@@ -87,12 +95,15 @@ class WorkerSettings(Section):
     poll_interval_s: Annotated[float, Positive] = 5.0
     """How often an idle worker looks for work without having been rung for."""
     reconcile_interval_s: Annotated[float, Positive] = 10.0
+    """How often a worker looks for jobs that another one lost, or that nobody was rung for."""
     republish_after_s: Annotated[float, Positive] = 30.0
     """A job queued for so long without a doorbell is rung for again."""
     max_attempts: Annotated[int, Positive] = 3
+    """Attempts before a job is failed, or quarantined if each took down its worker."""
     retry_delay_s: Annotated[float, Field(ge=0)] = 5.0
     """Wait before the second attempt; doubled for each one after."""
     job_deadline_s: Annotated[float, Positive] = 1800.0
+    """Wall time of one attempt; then its processes are killed."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
     """After SIGTERM a running job has so long to end before it is handed back."""
     allow_unsandboxed: bool = False
@@ -103,11 +114,15 @@ class ApiSettings(Section):
     """How the gateway answers."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
     public_url: str | None = None
     """Base of links in answers; without it links are paths."""
     docs: bool = True
+    """Whether the OpenAPI document and its page are served."""
     page_size: Annotated[int, Field(gt=0, le=200)] = 50
+    """Jobs on a page of a list, unless the caller asks for another number."""
     poll_after_s: Annotated[int, Positive] = 2
     """The Retry-After of an unfinished job."""
 
@@ -124,6 +139,7 @@ class Settings(BaseSettings):
     )
 
     environment: Literal["dev", "test", "prod"] = "dev"
+    """Named in the log; changes nothing else."""
     data_dir: Path = Path("data")
     """Root of everything a single machine keeps: blobs, models, the SQLite file."""
     database_url: SecretStr | None = None
@@ -131,7 +147,9 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None
     """`redis://...`; without it workers find their work by polling the database."""
     log_format: Literal["json", "console"] = "console"
+    """`json` is one object a line, for machines."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level that is logged."""
     seed: int = 0
     """Seed of every random choice in an analysis; stored with the verdict."""
 
