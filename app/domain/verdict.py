@@ -29,6 +29,7 @@ class Inconclusive(StrEnum):
     TRUNCATED = "truncated"
     DETECTORS_DISAGREE = "detectors_disagree"
     BETWEEN_THRESHOLDS = "between_thresholds"
+    NOT_CALIBRATED = "not_calibrated"
     TOO_LITTLE_EVIDENCE = "too_little_evidence"
 
 
@@ -67,6 +68,7 @@ WORDS: Mapping[Inconclusive, str] = {
     Inconclusive.TRUNCATED: "the file breaks off before its end",
     Inconclusive.DETECTORS_DISAGREE: "the detectors contradict each other",
     Inconclusive.BETWEEN_THRESHOLDS: "the signs are too weak either way",
+    Inconclusive.NOT_CALIBRATED: "few signs were seen, by networks that cannot clear anybody",
     Inconclusive.TOO_LITTLE_EVIDENCE: "there is too little evidence",
 }
 
@@ -132,6 +134,7 @@ class _Ruling:
     fake_probability: float | None
     blocked: Inconclusive | None  # why the person can be given no label
     detail: str
+    is_calibrated: bool  # whether every detector with a say was
 
     @property
     def probability(self) -> float:
@@ -149,6 +152,7 @@ def _rule(person: Person, policy: Policy) -> _Ruling:
         fake_probability=_pool(having_a_say or findings, policy),
         blocked=blocked,
         detail=detail,
+        is_calibrated=all(f.is_calibrated for f in having_a_say),
     )
 
 
@@ -221,27 +225,31 @@ def _obstacles(
                 f"{video.frames_decoded} of {video.frames_expected} frames could be decoded",
             )
         )
+    judged = [r for r in rulings if r.blocked is None]
     found += [
         (
             Inconclusive.BETWEEN_THRESHOLDS,
             f"person {r.person.id}: {r.probability:.2f} lies between {policy.clear_below:.2f} "
             f"and {policy.manipulated_from:.2f}",
         )
-        for r in rulings
-        if r.blocked is None and policy.clear_below <= r.probability < policy.manipulated_from
+        for r in judged
+        if policy.clear_below <= r.probability < policy.manipulated_from
+    ]
+    # How often such a network misses a fake is not known, so its silence acquits nobody.
+    found += [
+        (
+            Inconclusive.NOT_CALIBRATED,
+            f"person {r.person.id}: {r.probability:.2f} by networks that were not calibrated",
+        )
+        for r in judged
+        if r.probability < policy.clear_below and not r.is_calibrated
     ]
     return found
 
 
 def _caveat(rulings: Sequence[_Ruling], video: VideoFacts, policy: Policy) -> str:
     sentences = [policy.caveat] if policy.caveat else []
-    said = [
-        e
-        for r in rulings
-        for e in r.person.evidence
-        if isinstance(e, Finding) and policy.weights.get(e.detector, 0) > 0
-    ]
-    if any(not f.is_calibrated for f in said):
+    if not all(r.is_calibrated for r in rulings):
         sentences.append(NOT_CALIBRATED)
     if unseen := [r for r in rulings if r.blocked in PASSERS_BY]:
         names = ", ".join(r.person.id for r in unseen)

@@ -182,6 +182,14 @@ def test_uncalibrated_networks_are_said_to_be_so():
     assert "not calibrated" in verdict.caveat
 
 
+def test_the_silence_of_an_uncalibrated_network_acquits_nobody():
+    verdict = judge(person(replace(finding(0.02), is_calibrated=False)))
+
+    assert verdict.label == Label.INCONCLUSIVE
+    assert verdict.reasons[0].startswith("not_calibrated: ")
+    assert verdict.fake_probability == pytest.approx(0.02)
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=4), st.floats(0, 1), st.integers(0, 3))
 def test_more_suspicion_never_lowers_the_probability(values: list[float], more: float, at: int):
     at %= len(values)
