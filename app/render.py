@@ -1,12 +1,15 @@
 """How does a verdict look on a terminal? Tables that a person can read, from the wire's shape."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from app.domain.evidence import DetectorName
 from app.domain.verdict import Label
-from app.views import AnalysisView, EvidenceView
+from app.views import AnalysisView, EvidenceView, PersonView, VerdictView
 
 COLOUR = {
     Label.MANIPULATED: "bold red",
@@ -17,71 +20,84 @@ COLOUR = {
 
 def verdict_tables(view: AnalysisView, *, title: str) -> RenderableType:
     """Show what was decided, on what evidence, and who abstained for which reason."""
+    rule = Rule(Text(title, style="bold"), align="left", style="dim")
     if view.error is not None:
         words = Text.assemble(
-            (view.state.value, "bold red"), f": {view.error.code}\n{view.error.detail}"
+            (view.state.value.upper(), "bold red"), f"   {view.error.code}\n{view.error.detail}\n"
         )
-        return Panel(words, title=title, title_align="left")
+        return Group(rule, words)
     if view.verdict is None:
-        return Panel(Text(view.state.value), title=title, title_align="left")
-    parts: list[RenderableType] = [_headline(view)]
-    if view.persons:
-        parts.append(_evidence(view))
-    elif view.abstentions:
-        parts.append(_silence(view))
+        return Group(rule, Text(view.state.value))
+    parts: list[RenderableType] = [rule, _headline(view.verdict)]
+    for person in view.persons:
+        parts += [_who(person), _evidence(person.evidence)]
+    if not view.persons:
+        parts.append(_silence(view.abstentions))
     parts.append(Text(_facts(view), style="dim"))
-    return Panel(Group(*parts), title=title, title_align="left")
+    return Group(*parts)
 
 
-def _headline(view: AnalysisView) -> Text:
-    assert view.verdict is not None
-    label = view.verdict.label
-    probability = view.verdict.fake_probability
+def _headline(verdict: VerdictView) -> Text:
     words = Text.assemble(
-        (label.value.replace("_", " ").upper(), COLOUR[label]),
-        "   fake probability " + ("unknown" if probability is None else f"{probability:.2f}"),
-        f"\n{view.verdict.statement}\n",
+        (verdict.label.value.replace("_", " ").upper(), COLOUR[verdict.label]),
+        f"   fake probability {_number(verdict.fake_probability)}   policy {verdict.policy}",
+        f"\n{verdict.statement}\n",
     )
-    if label is Label.INCONCLUSIVE:
-        words.append("".join(f"  - {reason}\n" for reason in view.verdict.reasons))
-    if view.verdict.caveat:
-        words.append(f"Caveat: {view.verdict.caveat}\n", style="italic")
+    if verdict.label is Label.INCONCLUSIVE:
+        words.append("".join(f"  - {reason}\n" for reason in verdict.reasons))
+    if verdict.caveat:
+        words.append(f"Caveat: {verdict.caveat}\n", style="italic")
     return words
 
 
-def _evidence(view: AnalysisView) -> Table:
-    table = Table("person", "seen", "detector", "fake", "rests on, or why it abstained")
-    table.columns[3].justify = "right"
-    for person in view.persons:
-        seen = f"{person.first_s:.1f} to {person.last_s:.1f} s, {person.frames} frames"
-        for row, evidence in enumerate(person.evidence):
-            who = (person.id, seen) if row == 0 else ("", "")
-            table.add_row(*who, evidence.detector.value, *_said(evidence))
-        table.add_section()
+def _who(person: PersonView) -> Text:
+    return Text.assemble(
+        (f"person {person.id}", "bold"),
+        f"   {person.first_s:.1f} to {person.last_s:.1f} s   {person.frames} frames   "
+        f"face {person.median_face_px:.0f} px   fake {_number(person.fake_probability)}",
+    )
+
+
+def _evidence(evidence: Sequence[EvidenceView]) -> Table:
+    """One line a detector; numbers line up, reasons wrap within their column."""
+    table = Table.grid(padding=(0, 2), pad_edge=True)
+    table.add_column(min_width=max(len(name) for name in DetectorName), no_wrap=True)
+    table.add_column(min_width=len("unknown"), justify="right", no_wrap=True)
+    table.add_column()
+    for said in evidence:
+        table.add_row(said.detector.value, *_said(said))
+    table.add_row()
     return table
 
 
-def _silence(view: AnalysisView) -> Table:
-    table = Table("detector", "why it abstained")
-    for abstention in view.abstentions:
-        table.add_row(abstention.detector.value, _said(abstention)[1])
-    return table
+def _silence(abstentions: Sequence[EvidenceView]) -> RenderableType:
+    """Say once what all detectors say alike."""
+    if len({_said(a)[1].plain for a in abstentions}) != 1:
+        return _evidence(abstentions)
+    return Text.assemble("All detectors ", _said(abstentions[0])[1], "\n")
 
 
-def _said(evidence: EvidenceView) -> tuple[str, str]:
+def _said(evidence: EvidenceView) -> tuple[str, Text]:
     if evidence.finding is not None:
         finding = evidence.finding
-        measured = ", ".join(f"{k} {v:.3g}" for k, v in finding.measurements.items())
-        model = f", {evidence.model}" if evidence.model else ""
-        return (
-            f"{finding.fake_probability:.2f}",
-            f"{finding.frames} frames{model}" + (f"\n{measured}" if measured else ""),
-        )
+        words = Text(f"{finding.frames} frames")
+        if evidence.model:
+            words.append(f", {evidence.model}")
+        for name, value in finding.measurements.items():
+            words.append(f"\n{name.replace('_', ' ')}: {value:.3g}", style="dim")
+        return _number(finding.fake_probability), words
     assert evidence.abstention is not None
-    why = evidence.abstention.reason.value
-    for more in (evidence.abstention.detail, evidence.abstention.needs):
-        why += f"; {more}" if more else ""
-    return "-", why
+    abstention = evidence.abstention
+    words = Text(f"abstained: {abstention.reason.value}", style="yellow")
+    if abstention.detail:
+        words.append(f"\n{abstention.detail}", style="dim")
+    if abstention.needs:
+        words.append(f"\nneeds {abstention.needs}", style="dim")
+    return "-", words
+
+
+def _number(probability: float | None) -> str:
+    return "unknown" if probability is None else f"{probability:.2f}"
 
 
 def _facts(view: AnalysisView) -> str:
@@ -90,7 +106,7 @@ def _facts(view: AnalysisView) -> str:
     video = view.video
     facts = (
         f"{video.width}x{video.height} {video.codec}, {video.duration_s:.2f} s at "
-        f"{video.fps:.2f} fps, {video.frames_decoded} frames decoded, {video.frames_kept} followed"
+        f"{video.fps:.2f} fps, {video.frames_decoded} frames decoded, {video.frames_kept} looked at"
     )
     if video.warnings:
         facts += f"; {', '.join(video.warnings)}"

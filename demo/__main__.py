@@ -19,21 +19,24 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from app.views import JobView
+import cv2
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.render import verdict_tables
 from app.settings import Settings
+from app.views import JobView
+from demo.clips import Clip, make
 
-START_TIMEOUT_S = 90
 JOB_TIMEOUT_S = 1800
 OUT = Path("demo-out")
+HALF, FULL = 127, 255
 console = Console()
 
 
@@ -67,15 +70,20 @@ def main(arguments: list[str]) -> int:
         console.print(f"[red]No such file:[/red] {', '.join(map(str, missing))}")
         return 2
     shutil.rmtree(OUT, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="deepverdict-demo-") as folder:
-        home = Path(folder)
-        clips = files or _own_clips(home / "clips")
+    with tempfile.TemporaryDirectory(prefix="deepverdict-demo-") as temporary:
+        home = Path(temporary)
+        clips = [Clip(path=f) for f in files] or _own_clips(home / "clips")
         with _service(home) as service:
-            views = [_judge(service, clip) for clip in clips]
+            views = [_judge(service, clip.path) for clip in clips]
             for clip, view in zip(clips, views, strict=True):
-                console.print(verdict_tables(view, title=clip.name))
-                if masks := _fetch_masks(service, view, OUT / clip.stem):
-                    console.print(f"{masks} masks as PNG under {OUT / clip.stem}/\n")
+                title = clip.path.name + (f" ({clip.what})" if clip.what else "")
+                console.print(verdict_tables(view, title=title))
+                folder = OUT / clip.path.stem
+                if masks := _fetch_masks(service, view, folder):
+                    console.print(f"{len(masks)} masks as PNG under {folder}/")
+                if masks and clip.masks:
+                    console.print(_against_truth(masks, clip))
+                console.print()
     if all(_lacks_models(view) for view in views):
         console.print(
             "[yellow]No networks are installed, so every verdict is inconclusive.[/yellow] "
@@ -85,12 +93,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _own_clips(folder: Path) -> list[Path]:
-    from demo.clips import make  # noqa: PLC0415  needs the picture only when nothing was named
-
+def _own_clips(folder: Path) -> list[Clip]:
     with console.status("making two clips from a public-domain portrait ..."):
-        untouched, manipulated = make(folder)
-    return [untouched.path, manipulated.path]
+        return list(make(folder))
 
 
 @contextlib.contextmanager
@@ -169,17 +174,29 @@ def _until(deadline: float) -> Iterator[None]:
         time.sleep(0.3)
 
 
-def _fetch_masks(service: Service, view: JobView, folder: Path) -> int:
-    """Keep every mask that the timeline names."""
+def _fetch_masks(service: Service, view: JobView, folder: Path) -> dict[int, Path]:
+    """Keep every mask that the timeline names; return them by frame."""
     if view.verdict is None:
-        return 0
-    timeline = json.loads(service.ask(f"/v1/jobs/{view.id}/timeline"))
-    links = sorted({p["mask"] for p in timeline["points"] if p.get("mask")})
-    for link in links:
+        return {}
+    points = json.loads(service.ask(f"/v1/jobs/{view.id}/timeline"))["points"]
+    kept = {}
+    for point in points:
+        if not (link := point.get("mask")):
+            continue
         folder.mkdir(parents=True, exist_ok=True)
-        path = link.removeprefix(service.url)
-        (folder / f"{path.rsplit('/', 1)[-1]}.png").write_bytes(service.ask(path))
-    return len(links)
+        kept[point["frame_index"]] = folder / f"{link.rsplit('/', 1)[-1]}.png"
+        kept[point["frame_index"]].write_bytes(service.ask(link.removeprefix(service.url)))
+    return kept
+
+
+def _against_truth(masks: Mapping[int, Path], clip: Clip) -> str:
+    """Say how much of what was really changed was marked, and how much of the rest."""
+    marked = np.stack([cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in masks.values()]) > HALF
+    changed = np.stack([clip.masks[frame] for frame in masks]) > HALF / FULL
+    return (
+        f"Of the pixels that were changed {marked[changed].mean():.0%} are marked, "
+        f"of all others {marked[~changed].mean():.1%}."
+    )
 
 
 def _lacks_models(view: JobView) -> bool:

@@ -7,6 +7,7 @@ grain and a shape of its own, under a soft oval mask that shivers a little from 
 the output of a face swap does. The mask is known exactly.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,10 +30,11 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clip:
-    """A clip on disk and, frame by frame, what was changed in it."""
+    """A clip on disk and, where that is known, what was done to it."""
 
     path: Path
-    masks: list[NDArray[np.float32]]  # [H, W] in [0, 1]; empty for the untouched clip
+    what: str = ""
+    masks: Sequence[NDArray[np.float32]] = ()  # by frame, [H, W] in [0, 1]; 1 = changed
 
 
 def make(folder: Path, *, seed: int = 0) -> tuple[Clip, Clip]:
@@ -50,8 +52,12 @@ def make(folder: Path, *, seed: int = 0) -> tuple[Clip, Clip]:
         manipulated.append(_shoot(np.clip(blended, 0, 255).astype(np.uint8), camera))
         masks.append(cv2.warpAffine(mask, camera, SIZE_PX))
     return (
-        Clip(path=_encode(untouched, folder / "camera-only.mp4"), masks=[]),
-        Clip(path=_encode(manipulated, folder / "face-blended.mp4"), masks=masks),
+        Clip(path=_encode(untouched, folder / "camera-only.mp4"), what="made here, untouched"),
+        Clip(
+            path=_encode(manipulated, folder / "face-blended.mp4"),
+            what="made here, the inner face replaced",
+            masks=masks,
+        ),
     )
 
 

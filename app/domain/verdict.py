@@ -88,12 +88,16 @@ def decide(
     """
     Say what the evidence allows, by the rules of `policy`.
 
-    The video is as suspect as its most suspect person. One manipulated person is enough for
+    The video is as suspect as its most suspect person; detectors without a say count for that
+    only where nobody was examined by one that has. One manipulated person is enough for
     `manipulated`; everyone who can be judged must be clear for `no_manipulation_found`; all
     else is `inconclusive`, with the reasons in words.
     """
     rulings = [_rule(person, policy) for person in persons]
-    known = [r.fake_probability for r in rulings if r.fake_probability is not None]
+    known = [
+        [r.fake_probability for r in some if r.fake_probability is not None]
+        for some in ([r for r in rulings if r.has_a_say], rulings)
+    ]
     manipulated = [
         r for r in rulings if r.blocked is None and r.probability >= policy.manipulated_from
     ]
@@ -117,7 +121,7 @@ def decide(
         )
     return Verdict(
         label=label,
-        fake_probability=max(known, default=None),
+        fake_probability=max(known[0] or known[1], default=None),
         reasons=reasons,
         statement=statement,
         caveat=_caveat(rulings, video, policy),
@@ -134,7 +138,8 @@ class _Ruling:
     fake_probability: float | None
     blocked: Inconclusive | None  # why the person can be given no label
     detail: str
-    is_calibrated: bool  # whether every detector with a say was
+    has_a_say: bool  # whether the probability comes from detectors with a say
+    is_calibrated: bool  # whether every one of those was
 
     @property
     def probability(self) -> float:
@@ -152,6 +157,7 @@ def _rule(person: Person, policy: Policy) -> _Ruling:
         fake_probability=_pool(having_a_say or findings, policy),
         blocked=blocked,
         detail=detail,
+        has_a_say=bool(having_a_say),
         is_calibrated=all(f.is_calibrated for f in having_a_say),
     )
 

@@ -113,6 +113,16 @@ def test_a_detector_without_a_say_never_moves_the_label_nor_the_probability():
     assert alone == accused
 
 
+def test_a_passer_by_seen_by_weak_cues_alone_does_not_set_the_probability_of_the_video():
+    judged = person(finding(0.16))
+    passer_by = person(silence(AbstainReason.FACE_TOO_SMALL), finding(0.72, BLINK), id="p2")
+
+    verdict = judge(judged, passer_by)
+
+    assert verdict.fake_probability == pytest.approx(0.16)
+    assert verdict.by_person["p2"] == pytest.approx(0.72)
+
+
 def test_detectors_that_contradict_each_other_are_not_averaged_away():
     verdict = judge(person(finding(0.99), finding(0.05, SEGMENTER)))
 
