@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 CROP_SIDE_PX = 256
 """Side of an aligned face crop; the face box fills the middle 1 / CROP_MARGIN of it."""
 CROP_MARGIN = 1.3
-THUMBNAIL_SIDE_PX = 640
+THUMBNAIL_SIDE_PX = 384
 LANDMARKS = 468
 """Points of the MediaPipe face mesh, in its order."""
 
