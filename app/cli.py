@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app import log
 from app.clock import utc_now
@@ -117,9 +117,8 @@ def scan(
     """
     settings = _settings()
     with _explained():
-        from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
-
         from app.render import verdict_tables  # noqa: PLC0415  starts fast for --help
+        from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
 
         scanner = Scanner(settings, console=err)
         rejected = False
@@ -253,13 +252,16 @@ def list_keys(
         from app.services import keys  # noqa: PLC0415
 
         db = Database(settings.resolved_database_url)
-        table = Table("id", "tenant", "name", "scopes", "created", "expires", "revoked")
+        table = Table(Column("id", no_wrap=True), "tenant", "name", "scopes", "made on", "state")
         for key in keys.list_keys(db, tenant):
-            moments = [
-                f"{at:%Y-%m-%d %H:%M}" if at else "-"
-                for at in (key.created_at, key.expires_at, key.revoked_at)
-            ]
-            table.add_row(key.id, key.tenant, key.name, " ".join(sorted(key.scopes)), *moments)
+            state = "valid"
+            if key.expires_at is not None:
+                is_over = key.expires_at <= utc_now()
+                state = f"{'expired' if is_over else 'until'} {key.expires_at:%Y-%m-%d}"
+            if key.revoked_at is not None:
+                state = f"revoked {key.revoked_at:%Y-%m-%d}"
+            scopes = " ".join(sorted(key.scopes))
+            table.add_row(key.id, key.tenant, key.name, scopes, f"{key.created_at:%Y-%m-%d}", state)
         db.close()
     out.print(table)
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from workers.scan import Scanner
 
 from app.domain.policy import CURRENT
 from app.settings import Settings
+from workers.scan import Scanner
 
 REPEATS = 2000
 SEED = 0
@@ -58,12 +58,14 @@ def _scan_all(
             view = json.loads(scanner.scan(media / name, None).view.to_json())
             verdict = view.get("verdict") or {}
             scores: dict[str, float] = {}
+            measured: dict[str, float] = {}
             for person in view.get("persons", []):
                 for evidence in person["evidence"]:
                     if finding := evidence.get("finding"):
                         detector = evidence["detector"]
                         value = finding["fake_probability"]
                         scores[detector] = max(scores.get(detector, 0.0), value)
+                        measured.update(finding.get("measurements", {}) | measured)
             done[name] = {
                 "file": name,
                 "state": view["state"],
@@ -71,6 +73,7 @@ def _scan_all(
                 "fake_probability": verdict.get("fake_probability"),
                 "reason": (verdict.get("reasons") or [""])[0].split(":")[0],
                 "detectors": scores,
+                "measurements": measured,  # of the person longest on screen
                 "seconds": view.get("timings", {}).get("total_s"),
             }
             file.write(json.dumps(done[name]) + "\n")

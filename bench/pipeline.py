@@ -17,10 +17,10 @@ from pathlib import Path
 import av
 from rich.console import Console
 from rich.table import Table
-from workers.scan import Scanner
 
 from app.settings import Settings
 from demo.clips import make_portrait_clip
+from workers.scan import Scanner
 
 
 def main() -> None:
