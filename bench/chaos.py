@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,7 @@ from app.domain.access import Scope
 from app.domain.job import NEXT, JobState
 from app.services import keys
 from app.settings import Settings
-from tests.servers import Postgres, Redis, free_port
+from tests.servers import Postgres, Redis, die_with_parent, free_port
 
 ROOT = Path(__file__).parents[1]
 REAL_WORKER = (sys.executable, "-m", "app.cli", "worker")
@@ -143,8 +144,9 @@ class Fleet:
                     return
             except httpx.TransportError:
                 pass
-            if self._gateway.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"no gateway:\n{(self._folder / 'gateway.log').read_text()}")
+            self.check_alive()
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(f"no gateway:\n{self._last_words('gateway')}")
             time.sleep(0.05)
 
     def kill_one(self, rng: random.Random) -> None:
@@ -156,10 +158,19 @@ class Fleet:
         victim.wait()
         self._workers[index] = self._start_worker()
 
+    def check_alive(self) -> None:
+        """Raise RuntimeError with its last words where a process ended that nobody killed."""
+        for name, processes in (("gateway", [self._gateway]), ("workers", self._workers)):
+            if any(process.poll() is not None for process in processes):
+                raise RuntimeError(f"one of the {name} ended:\n{self._last_words(name)}")
+
     def states(self) -> Counter[str]:
         """Count the jobs by state, as the database has them."""
         with self.db.reading() as session:
             return Counter(session.scalars(select(JobRow.state)).all())
+
+    def _last_words(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text()[-4000:]
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return self._start("workers", self._command)
@@ -167,7 +178,12 @@ class Fleet:
     def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call
             )
 
 
@@ -190,6 +206,7 @@ def storm(
         base_url=fleet.url, headers={"Authorization": f"Bearer {fleet.key}"}, timeout=30
     ) as client:
         while waiting or not _is_over(fleet.states()):
+            fleet.check_alive()
             if waiting:
                 answer = client.post(
                     "/v1/jobs", content=waiting.pop(), headers={"Content-Type": "video/mp4"}

@@ -70,7 +70,7 @@ class Database:
                 connect_args={
                     "connect_timeout": POSTGRES_CONNECT_S,
                     "options": "-c timezone=UTC -c lock_timeout=10000 "
-                    "-c idle_in_transaction_session_timeout=60000",
+                    "-c idle_in_transaction_session_timeout=15000",
                 },
             )
             self._reader = self.engine.execution_options(

@@ -16,6 +16,7 @@ import pytest
 from app.db.session import Database
 from app.domain.access import Scope
 from app.services import keys
+from tests.servers import die_with_parent
 from tests.workers.process import ROOT, without_settings
 
 PATIENCE_S = 60.0
@@ -30,7 +31,12 @@ class Service:
         self.errors = folder / "errors"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                UP, cwd=ROOT, env=environment(folder), stdout=subprocess.PIPE, stderr=errors
+                UP,
+                cwd=ROOT,
+                env=environment(folder),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
