@@ -1,0 +1,107 @@
+"""What pictures does an analysis leave behind? Masks over the whole frame, and everybody's face."""
+
+import hashlib
+
+import cv2
+import numpy as np
+
+from app.domain.evidence import Artifact, ArtifactKind
+from app.domain.media import Box
+from workers.detection import align
+from workers.detection.stage import FaceClip, FaceSample, FaceTrack, Floats, Image, PixelMask
+
+MARKED_FROM = 128
+"""Of 255: a pixel at or over it counts as manipulated where a box or an area is asked for."""
+FRONTAL_ENOUGH = 0.8
+"""Of the most frontal look at a person: among those the sharpest is chosen."""
+
+
+def mask_artifact(clip: FaceClip, mask: PixelMask) -> Artifact:
+    """
+    Draw a mask over the frame it was made for.
+
+    The PNG is grey, as large as the video is displayed: 255 is certainly manipulated, 0 certainly
+    not, or not looked at. No threshold is applied.
+    """
+    size = (clip.frame_width_px, clip.frame_height_px)
+    grey = over_frame(mask.probability, mask.sample.frame_from_crop, size=size)
+    png = _png(grey)
+    return Artifact(
+        id=f"{clip.person_id}-{mask.sample.frame_index:06d}",
+        kind=ArtifactKind.MASK,
+        person_id=clip.person_id,
+        pts_s=float(mask.sample.pts_s),
+        frame_index=int(mask.sample.frame_index),
+        width_px=size[0],
+        height_px=size[1],
+        box_px=_box_of_marked(grey),
+        area=float(mask.area),
+        sha256=hashlib.sha256(png).hexdigest(),
+        png=png,
+    )
+
+
+def crop_artifact(clip: FaceClip) -> Artifact | None:
+    """Return the best look at a person, upright; None of somebody with no look at all."""
+    look = best_look(clip)
+    if look is None:
+        return None
+    png = _png(look.crop[..., ::-1])
+    return Artifact(
+        id=clip.person_id,
+        kind=ArtifactKind.CROP,
+        person_id=clip.person_id,
+        pts_s=float(look.pts_s),
+        frame_index=int(look.frame_index),
+        width_px=look.crop.shape[1],
+        height_px=look.crop.shape[0],
+        box_px=None,
+        area=0.0,
+        sha256=hashlib.sha256(png).hexdigest(),
+        png=png,
+    )
+
+
+def best_look(clip: FaceClip) -> FaceSample | None:
+    """Choose the sharpest of the looks that show the face from the front, as far as any does."""
+    looks = [(look, _frontality(track, look)) for track in clip.tracks for look in track.samples]
+    if not looks:
+        return None
+    most = max(front for _, front in looks)
+    return max(
+        (look for look, front in looks if front >= FRONTAL_ENOUGH * most),
+        key=lambda look: look.sharpness,
+    )
+
+
+def over_frame(probability: Floats, frame_from_crop: Floats, *, size: tuple[int, int]) -> Image:
+    """Lay a crop's probabilities `[H, W]` over a frame of `size`, as grey `[height, width]`."""
+    grey = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+    crop_from_frame = np.asarray(cv2.invertAffineTransform(frame_from_crop), np.float32)
+    return align.warp(grey, crop_from_frame, size=size)
+
+
+def _frontality(track: FaceTrack, look: FaceSample) -> float:
+    (at,) = np.flatnonzero(track.frame_index == look.frame_index)
+    return align.frontality(track.landmarks_px[at])
+
+
+def _box_of_marked(grey: Image) -> Box | None:
+    """Return the smallest box around the marked pixels."""
+    is_marked = grey >= MARKED_FROM
+    rows, columns = np.flatnonzero(is_marked.any(axis=1)), np.flatnonzero(is_marked.any(axis=0))
+    if not len(rows):
+        return None
+    return Box(
+        x_px=int(columns[0]),
+        y_px=int(rows[0]),
+        width_px=int(columns[-1] - columns[0] + 1),
+        height_px=int(rows[-1] - rows[0] + 1),
+    )
+
+
+def _png(picture: Image) -> bytes:
+    """Encode grey `[H, W]` or BGR `[H, W, 3]`."""
+    is_done, encoded = cv2.imencode(".png", np.ascontiguousarray(picture))
+    assert is_done, "a PNG can be made of any picture"
+    return encoded.tobytes()

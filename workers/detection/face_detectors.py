@@ -1,0 +1,132 @@
+"""Where are the faces in one frame? Two networks to choose from, behind one Protocol."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from app.errors import Misconfigured, ModelUnavailable
+from workers.detection.stage import Floats, Image
+
+LONGER_SIDE_PX = 640
+"""To which frames are scaled, up or down. YuNet knows faces from about 10 to 300 px."""
+LEAST_SCORE = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoundFaces:
+    """The faces of one frame, in pixels of that frame; `N` may be 0."""
+
+    box_px: Floats  # [N, 4] x, y, width, height; may reach off the frame
+    point_px: Floats  # [N, 5, 2] left and right eye, nose, left and right corner of the mouth
+    score: Floats  # [N] in [0, 1]
+
+    def __len__(self) -> int:
+        return len(self.box_px)
+
+
+class FaceDetector(Protocol):
+    """Finds faces in a single frame."""
+
+    def find(self, rgb: Image) -> FoundFaces:
+        """Find all faces of a frame `[H, W, 3]`. Left and right are the viewer's."""
+        ...
+
+
+class YuNet:
+    """
+    Finds faces with YuNet, by way of OpenCV.
+
+    Args:
+        onnx: verified bytes of the network.
+
+    Raises:
+        ModelUnavailable: OpenCV does not take these bytes.
+
+    Source: Wu, Peng & Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023.
+    """
+
+    def __init__(self, onnx: bytes) -> None:
+        try:
+            self._network = cv2.FaceDetectorYN.create(
+                "onnx",
+                np.frombuffer(onnx, np.uint8),
+                np.zeros(0, np.uint8),
+                (LONGER_SIDE_PX, LONGER_SIDE_PX),
+                score_threshold=LEAST_SCORE,
+            )
+        except cv2.error as error:
+            raise ModelUnavailable("OpenCV cannot read the face detector's bytes") from error
+
+    def find(self, rgb: Image) -> FoundFaces:
+        """Find all faces; where none is, look again at half the size, for those that fill it."""
+        faces = self._find_at(rgb, LONGER_SIDE_PX)
+        return faces if len(faces) else self._find_at(rgb, LONGER_SIDE_PX // 2)
+
+    def _find_at(self, rgb: Image, longer_side_px: int) -> FoundFaces:
+        height, width = rgb.shape[:2]
+        scale = longer_side_px / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        shrinks = scale < 1
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        self._network.setInputSize(size)
+        _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        if rows is None:
+            rows = np.zeros((0, 15), np.float32)
+        by = np.array([width / size[0], height / size[1]], np.float32)
+        box = rows[:, :4].reshape(-1, 2, 2) * by
+        box[:, 0] += (by - 1) / 2  # the centre of the top left pixel is (0, 0)
+        return FoundFaces(
+            box_px=box.reshape(-1, 4).astype(np.float32),
+            point_px=(rows[:, 4:14].reshape(-1, 5, 2) * by + (by - 1) / 2).astype(np.float32),
+            score=rows[:, 14].astype(np.float32),
+        )
+
+
+class InsightFaceDetector:
+    """
+    Finds faces with SCRFD, by way of the insightface package.
+
+    Args:
+        onnx: verified bytes of the network.
+
+    Raises:
+        Misconfigured: the package is not installed.
+        ModelUnavailable: the package does not take these bytes for a face detector.
+
+    Source: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
+    """
+
+    def __init__(self, onnx: bytes) -> None:
+        try:
+            from insightface.model_zoo import get_model  # noqa: PLC0415  not installed for most
+        except ImportError as missing:
+            raise Misconfigured(
+                "faces.detector is insightface, and the package cannot be imported "
+                f"({missing}). Install it with `pip install --no-deps insightface` and `pip "
+                "install onnx requests scikit-image scipy tqdm`, or set "
+                "DEEPVERDICT_FACES__DETECTOR=yunet."
+            ) from missing
+        # The package reads a path, now and again for every new picture size.
+        self._folder = tempfile.TemporaryDirectory(prefix="deepverdict-")
+        path = Path(self._folder.name, "scrfd.onnx")
+        path.write_bytes(onnx)
+        self._network = get_model(str(path), download=False, providers=["CPUExecutionProvider"])
+        if getattr(self._network, "taskname", None) != "detection":
+            raise ModelUnavailable("insightface does not take these bytes for a face detector")
+        self._network.prepare(
+            ctx_id=-1, input_size=(LONGER_SIDE_PX, LONGER_SIDE_PX), det_thresh=LEAST_SCORE
+        )
+
+    def find(self, rgb: Image) -> FoundFaces:
+        """Find all faces of a frame."""
+        rows, points = self._network.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        corners = rows[:, :4].astype(np.float32)
+        return FoundFaces(
+            box_px=np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1),
+            point_px=np.asarray(points, np.float32).reshape(-1, 5, 2),
+            score=rows[:, 4].astype(np.float32),
+        )

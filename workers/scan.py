@@ -1,0 +1,105 @@
+"""How is a file judged on the spot, with no database and no broker? The same analysis, in here."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.domain.evidence import ArtifactKind
+from app.domain.job import Actor, JobError
+from app.domain.job import Progress as JobProgress
+from app.domain.policy import CURRENT
+from app.domain.report import Judged
+from app.domain.verdict import decide
+from app.errors import RejectedMedia
+from app.settings import Settings
+from app.views import ScanView
+from workers.detection.analyze import Examined
+from workers.kit import build_analyzer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """What came of one file."""
+
+    view: ScanView
+    pictures: Path | None  # the folder they were written to
+
+
+class Scanner:
+    """
+    Judges files one after the other with networks that are loaded once.
+
+    Args:
+        console: where a progress bar is drawn; None draws none.
+    """
+
+    def __init__(self, settings: Settings, *, console: Console | None) -> None:
+        self._analyzer = build_analyzer(settings)
+        self._console = console
+        self._folders: set[Path] = set()
+
+    def scan(self, file: Path, out: Path | None) -> Scanned:
+        """Judge `file`; write its masks and an overview picture into a folder under `out`."""
+        try:
+            examined = self._examine(file)
+        except RejectedMedia as why:
+            error = JobError(code=why.code.value, detail=str(why), actor=Actor.CLIENT)
+            return Scanned(view=ScanView.of_rejected(str(file), error), pictures=None)
+        analysis = examined.analysis
+        verdict = decide(analysis.persons, analysis.video, analysis.abstentions, CURRENT)
+        judged = Judged.of(analysis, verdict)
+        if out is None:
+            return Scanned(view=ScanView.of_judged(str(file), judged), pictures=None)
+        folder = self._fresh(out, file.stem)
+        masks = _write_pictures(folder, examined)
+        return Scanned(view=ScanView.of_judged(str(file), judged, masks), pictures=folder)
+
+    def _examine(self, file: Path) -> Examined:
+        path = file.resolve()  # a link of the user's own is his to follow
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[stage]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, console=self._console, transient=True, disable=self._console is None
+        ) as bar:
+            task = bar.add_task(file.name, total=1.0, stage="")
+
+            def report(progress: JobProgress) -> None:
+                stage = progress.stage.value.replace("_", " ")
+                bar.update(task, completed=progress.fraction, stage=stage)
+
+            return self._analyzer.analyze_with_sheet(
+                path, sha256=digest.hexdigest(), size_bytes=path.stat().st_size, report=report
+            )
+
+    def _fresh(self, out: Path, stem: str) -> Path:
+        """Choose a folder that no other file of this run uses, whatever the files are called."""
+        folder, number = out / stem, 1
+        while folder in self._folders:
+            number += 1
+            folder = out / f"{stem}-{number}"
+        self._folders.add(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _write_pictures(folder: Path, examined: Examined) -> list[str]:
+    """Write every picture; return the paths of the masks."""
+    masks = []
+    for artifact in examined.analysis.artifacts:
+        path = folder / f"{artifact.kind.value}-{artifact.id}.png"
+        path.write_bytes(artifact.png)
+        if artifact.kind is ArtifactKind.MASK:
+            masks.append(str(path))
+    if examined.sheet_png is not None:
+        (folder / "overview.png").write_bytes(examined.sheet_png)
+    return masks
