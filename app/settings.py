@@ -138,8 +138,6 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    environment: Literal["dev", "test", "prod"] = "dev"
-    """Named in the log; changes nothing else."""
     data_dir: Path = Path("data")
     """Root of everything a single machine keeps: blobs, models, the SQLite file."""
     database_url: SecretStr | None = None

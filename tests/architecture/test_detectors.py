@@ -5,19 +5,22 @@ Networks are stood in for by arithmetic on the crops; that they are asked proper
 tests/workers/detection/detectors.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from workers.detection.detectors.blink_rate import BlinkRate
-from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
 
 from app.domain.evidence import AbstainReason, Abstention, DetectorName, Evidence, Finding
 from tests.make import make_finding
 from tests.make_faces import make_clip, make_track, without_landmarks, without_samples
+from workers.detection import detectors
+from workers.detection.detectors.blink_rate import BlinkRate
 from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.detectors.pixel_segmenter import PixelSegmenter
+from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
 from workers.detection.stage import Detector, FaceClip, check_order
 
 
@@ -61,7 +64,15 @@ def _arrays(clip: FaceClip) -> Iterator[NDArray[np.generic]]:
             yield from (sample.crop, sample.frame_from_crop, sample.thumbnail)
 
 
-def test_every_question_has_a_detector_here() -> None:
+def test_every_question_and_every_file_of_detectors_is_examined_here() -> None:
+    in_files = {
+        kind
+        for module in pkgutil.iter_modules(detectors.__path__, f"{detectors.__name__}.")
+        for kind in vars(importlib.import_module(module.name)).values()
+        if isinstance(kind, type) and kind.__module__ == module.name and hasattr(kind, "examine")
+    }
+
+    assert {type(detector) for detector in DETECTORS} == in_files
     assert {detector.name for detector in DETECTORS} == set(DetectorName)
     check_order(DETECTORS)
 

@@ -103,6 +103,7 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
         _catches_everything,
         {
             "app/api/middleware.py": "a request: answered with 500, logged",
+            "workers/detection/analyze.py": "a detector: abstains as crashed, logged",
             "workers/inference.py": "an analysis: failed, logged",
             "workers/supervisor.py": "a job: settled as failed, logged",
         },

@@ -65,6 +65,19 @@ def test_what_holds_a_password_is_never_shown(name: str) -> None:
     assert "hunter2" not in f"{settings!r}{settings}{settings.model_dump_json()}"
 
 
+def test_every_setting_is_read_by_somebody() -> None:
+    read = {
+        node.attr
+        for package in ("app", "workers", "models")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    fields = {name for kind in (Settings, *_sections()) for name in kind.model_fields}
+
+    assert fields - read == set()
+
+
 def test_no_module_builds_settings_when_it_is_imported() -> None:
     builders = [
         f"{path.relative_to(ROOT)}:{statement.lineno}"

@@ -6,8 +6,10 @@ No container engine is needed, only a package index. The final stages are read, 
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -21,6 +23,7 @@ BOTH = pytest.mark.parametrize("path", [API, WORKER], ids=lambda path: path.name
 ARRAYS = ["numpy", "cv2", "av", "onnx", "onnxruntime", "torch", "PIL", "workers", "models"]
 MOST_GATEWAY_MB = 120
 MOST_WORKER_MB = 600
+START_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,16 @@ def _run(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [environment / "bin" / arguments[0], *arguments[1:]],
         cwd=environment.parent,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(environment.parent)},
+        env=_clean(environment),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _clean(environment: Path) -> dict[str, str]:
+    """Return the variables of a container that was given no settings."""
+    return {"PATH": "/usr/bin:/bin", "HOME": str(environment.parent)}
 
 
 def _importable(environment: Path, names: list[str]) -> list[str]:
@@ -99,6 +107,30 @@ def test_the_worker_image_works_without_the_gateway(cpu_worker: Path) -> None:
     for command in (["worker", "--help"], ["scan", "--help"], ["models", "list"]):
         done = _run(cpu_worker, "deepverdict", *command)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_worker_image_takes_jobs_and_knows_that_it_is_well(cpu_worker: Path) -> None:
+    assert _run(cpu_worker, "deepverdict", "migrate").returncode == 0
+    assert _run(cpu_worker, "python", "-m", "workers.health").returncode == 1
+    log = cpu_worker.parent / "worker.log"
+    with log.open("w") as file:
+        worker = subprocess.Popen(
+            [cpu_worker / "bin" / "deepverdict", "worker"],
+            cwd=cpu_worker.parent,
+            env=_clean(cpu_worker),
+            stderr=file,
+        )
+    try:
+        give_up_at = time.monotonic() + START_WITHIN_S
+        while _run(cpu_worker, "python", "-m", "workers.health").returncode != 0:
+            assert worker.poll() is None, log.read_text()
+            assert time.monotonic() < give_up_at, log.read_text()
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(START_WITHIN_S) == 0, log.read_text()
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 def test_the_worker_image_holds_exactly_one_onnxruntime(cpu_worker: Path) -> None:
