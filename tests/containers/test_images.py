@@ -161,7 +161,7 @@ def test_nothing_can_be_installed_into_a_running_image(
     assert _importable(environment, ["pip", "setuptools", "pytest"]) == []
 
 
-@pytest.mark.parametrize(("role", "accel"), [("train", "cpu"), ("detect", "tpu"), ("pull", "gpu")])
+@pytest.mark.parametrize(("role", "accel"), [("pull", "cpu"), ("detect", "tpu"), ("train", "gpu")])
 def test_a_build_argument_that_names_nothing_stops_the_build(
     role: str, accel: str, tmp_path: Path
 ) -> None:
