@@ -19,10 +19,10 @@ from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.containers import SNIFF_BYTES, sniff
 from app.api.errors import InvalidFields
 from app.api.multipart import MAX_OVERHEAD_BYTES, VideoForm
 from app.api.schemas import FieldProblem, SubmitQuery
+from app.domain.container import SNIFF_BYTES, sniff
 from app.errors import (
     BadRequest,
     EmptyBody,

@@ -22,13 +22,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from app import log
+from app.domain.container import SNIFF_BYTES, sniff
 from app.domain.media import VideoFacts
 from app.errors import IntegrityFailed, RejectCode, RejectedMedia, SandboxUnavailable
 from app.settings import AnalysisSettings, MediaLimits
 from workers.detection import decoder_process, wire
 from workers.detection.decoder_process import DecoderProcess
 from workers.detection.escape import Attempts, Target
-from workers.detection.formats import DECODERS, HEAD_BYTES, container_of
+from workers.detection.formats import DECODERS
 from workers.detection.sampling import words
 from workers.detection.stage import Frame, Image
 
@@ -297,7 +298,7 @@ def _container(path: Path) -> str:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor, not of a path
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise IntegrityFailed("The stored video is not a regular file.")
-        container = container_of(file.read(HEAD_BYTES))
+        container = sniff(file.read(SNIFF_BYTES))
     if container is None:
         raise RejectedMedia(
             RejectCode.UNSUPPORTED_CONTAINER,

@@ -1,8 +1,9 @@
 """
 Which video container are these first bytes of?
 
-A cheap gate at the door: text, pictures, archives and playlists go no further. What the bytes
-truly hold is for the jailed decoder to say. Names and extensions are not asked.
+A cheap gate, at the gateway's door and again before a file is decoded: text, pictures, archives
+and playlists go no further. What the bytes truly hold is for the jailed decoder to say. Names and
+extensions are not asked.
 """
 
 from enum import StrEnum
@@ -10,7 +11,9 @@ from enum import StrEnum
 SNIFF_BYTES = 64 * 1024
 """First bytes of a file that are looked at."""
 
-BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
+BOXES = frozenset(
+    {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"}
+)
 """What an ISO base media or QuickTime file may begin with; old cameras write no `ftyp`."""
 BOX_HEADER_BYTES = 8
 FTYP_BYTES = 16

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.containers import Container, sniff
+from app.domain.container import Container, sniff
 from tests.app.api.videos import JUNK, VIDEOS, isom, mpegts
 
 EXPECTED = {
