@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -15,8 +15,11 @@ from rich.table import Column, Table
 from app import log
 from app.clock import utc_now
 from app.domain.access import Scope
-from app.errors import ClientMustAct, ServiceError
+from app.errors import ClientMustAct, Misconfigured, ServiceError
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.db.session import Database
 
 EXIT_REJECTED = 2
 EXIT_FAILED = 1
@@ -68,6 +71,26 @@ app.add_typer(models_app, name="models")
 
 out = Console()
 err = Console(stderr=True)
+
+
+@contextmanager
+def _database() -> Iterator["Database"]:
+    """Open the database, which must have this version's tables."""
+    from app.db.migrate import is_current  # noqa: PLC0415
+    from app.db.session import Database  # noqa: PLC0415
+
+    settings = _settings()
+    with _explained():
+        db = Database(settings.resolved_database_url)
+        try:
+            if not is_current(db):
+                raise Misconfigured(
+                    "the database does not have this version's tables; run `deepverdict migrate`, "
+                    "or `deepverdict up`, which does that first"
+                )
+            yield db
+        finally:
+            db.close()
 
 
 @contextmanager
@@ -220,12 +243,9 @@ def create_key(
       deepverdict keys create --tenant desk
       KEY=$(deepverdict keys create --tenant desk --quiet)
     """
-    settings = _settings()
-    with _explained():
-        from app.db.session import Database  # noqa: PLC0415
-        from app.services import keys  # noqa: PLC0415
+    from app.services import keys  # noqa: PLC0415
 
-        db = Database(settings.resolved_database_url)
+    with _database() as db:
         key = keys.create(
             db,
             tenant=tenant,
@@ -233,7 +253,6 @@ def create_key(
             scopes=frozenset(scope or Scope),
             expires_at=utc_now() + timedelta(days=days) if days else None,
         )
-        db.close()
     if quiet:
         sys.stdout.write(key.secret + "\n")
         return
@@ -246,12 +265,9 @@ def list_keys(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None,
 ) -> None:
     """List keys, never their secrets."""
-    settings = _settings()
-    with _explained():
-        from app.db.session import Database  # noqa: PLC0415
-        from app.services import keys  # noqa: PLC0415
+    from app.services import keys  # noqa: PLC0415
 
-        db = Database(settings.resolved_database_url)
+    with _database() as db:
         table = Table(Column("id", no_wrap=True), "tenant", "name", "scopes", "made on", "state")
         for key in keys.list_keys(db, tenant):
             state = "valid"
@@ -262,21 +278,16 @@ def list_keys(
                 state = f"revoked {key.revoked_at:%Y-%m-%d}"
             scopes = " ".join(sorted(key.scopes))
             table.add_row(key.id, key.tenant, key.name, scopes, f"{key.created_at:%Y-%m-%d}", state)
-        db.close()
     out.print(table)
 
 
 @keys_app.command("revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Revoke a key, at once and for good."""
-    settings = _settings()
-    with _explained():
-        from app.db.session import Database  # noqa: PLC0415
-        from app.services import keys  # noqa: PLC0415
+    from app.services import keys  # noqa: PLC0415
 
-        db = Database(settings.resolved_database_url)
+    with _database() as db:
         keys.revoke(db, key_id)
-        db.close()
     out.print(f"Key {key_id} is revoked.", highlight=False)
 
 

@@ -161,6 +161,14 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(tmp_path: Pat
     assert run(tmp_path, "keys", "revoke", "01ARZ3NDEKTSV4RRFFQ69G5FAV").returncode != 0
 
 
+def test_a_key_cannot_be_made_before_the_tables_are_and_it_says_what_to_do(tmp_path: Path):
+    done = run(tmp_path, "keys", "create", "--tenant", "desk")
+
+    assert done.returncode == 1
+    assert "deepverdict migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_models_are_listed_with_their_licences_whether_here_or_not(tmp_path: Path):
     listed = run(tmp_path, "models", "list", COLUMNS="160").stdout
 
