@@ -40,6 +40,7 @@ def configure(*, fmt: LogFormat, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plugin it loads
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
