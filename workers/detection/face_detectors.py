@@ -1,6 +1,8 @@
 """Where are the faces in one frame? Two networks to choose from, behind one Protocol."""
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +15,8 @@ from workers.detection.stage import Floats, Image
 
 LONGER_SIDE_PX = 640
 """To which frames are scaled, up or down. YuNet knows faces from about 10 to 300 px."""
-LEAST_SCORE = 0.6
+LEAST_YUNET_SCORE = 0.6
+LEAST_SCRFD_SCORE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +59,7 @@ class YuNet:
                 np.frombuffer(onnx, np.uint8),
                 np.zeros(0, np.uint8),
                 (LONGER_SIDE_PX, LONGER_SIDE_PX),
-                score_threshold=LEAST_SCORE,
+                score_threshold=LEAST_YUNET_SCORE,
             )
         except cv2.error as error:
             raise ModelUnavailable("OpenCV cannot read the face detector's bytes") from error
@@ -111,19 +114,24 @@ class InsightFaceDetector:
                 "DEEPVERDICT_FACES__DETECTOR=yunet."
             ) from missing
         # The package reads a path, now and again for every new picture size.
-        self._folder = tempfile.TemporaryDirectory(prefix="deepverdict-")
-        path = Path(self._folder.name, "scrfd.onnx")
+        folder = tempfile.mkdtemp(prefix="deepverdict-")
+        weakref.finalize(self, shutil.rmtree, folder)
+        path = Path(folder, "scrfd.onnx")
         path.write_bytes(onnx)
         self._network = get_model(str(path), download=False, providers=["CPUExecutionProvider"])
         if getattr(self._network, "taskname", None) != "detection":
             raise ModelUnavailable("insightface does not take these bytes for a face detector")
-        self._network.prepare(
-            ctx_id=-1, input_size=(LONGER_SIDE_PX, LONGER_SIDE_PX), det_thresh=LEAST_SCORE
-        )
+        self._network.prepare(ctx_id=-1, det_thresh=LEAST_SCRFD_SCORE)
 
     def find(self, rgb: Image) -> FoundFaces:
-        """Find all faces of a frame."""
-        rows, points = self._network.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        """Find all faces; where none is, look again at half the size, for those that fill it."""
+        faces = self._find_at(rgb, LONGER_SIDE_PX)
+        return faces if len(faces) else self._find_at(rgb, LONGER_SIDE_PX // 2)
+
+    def _find_at(self, rgb: Image, longer_side_px: int) -> FoundFaces:
+        rows, points = self._network.detect(
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), input_size=(longer_side_px, longer_side_px)
+        )
         corners = rows[:, :4].astype(np.float32)
         return FoundFaces(
             box_px=np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1),

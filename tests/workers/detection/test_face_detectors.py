@@ -91,7 +91,8 @@ def test_the_two_detectors_agree(shared_weights: Path, shared_media: Path) -> No
     )
 
     assert align.overlap(ours.box_px[0], list(theirs.box_px))[0] > 0.7
-    np.testing.assert_allclose(ours.point_px[0], theirs.point_px[0], atol=12)
+    apart = np.abs(ours.point_px[0] - theirs.point_px[0]).max()
+    assert apart < 0.15 * ours.box_px[0, 2]
 
 
 def test_bytes_that_are_no_network_are_refused() -> None:

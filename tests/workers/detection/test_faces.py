@@ -5,10 +5,11 @@ First with red squares for faces, then with the real networks on real clips.
 """
 
 import itertools
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
+import cv2
 import numpy as np
 import pytest
 
@@ -21,8 +22,8 @@ from tests.workers.detection.make_scenes import (
     make_wall,
     template,
 )
-from workers.detection.face_detectors import YuNet
-from workers.detection.face_mesh import FaceMesh
+from tests.workers.detection.real_faces import read_clip, real_follower
+from workers.detection import align
 from workers.detection.faces import FaceFollower, Followed
 from workers.detection.stage import CROP_SIDE_PX, Frame
 
@@ -233,8 +234,6 @@ def test_frames_are_taken_one_by_one_and_let_go() -> None:
     alive: list[int] = []
 
     def watched() -> Iterator[Frame]:
-        import weakref
-
         for frame in make_frames(lambda n: [ANNE], frames=60):
             alive.append(frame.index)
             weakref.finalize(frame.rgb, alive.remove, frame.index)
@@ -251,47 +250,13 @@ def test_frames_are_taken_one_by_one_and_let_go() -> None:
 
 @pytest.fixture(scope="module")
 def follower(shared_weights: Path) -> FaceFollower:
-    import onnxruntime
-
-    class Network:
-        def __init__(self, path: Path) -> None:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            self._session = onnxruntime.InferenceSession(str(path), options)
-            self.output_names = tuple(o.name for o in self._session.get_outputs())
-
-        def run(self, inputs):
-            return self._session.run(None, dict(inputs))
-
-    return FaceFollower(
-        YuNet((shared_weights / "yunet_s_640.onnx").read_bytes()),
-        FaceMesh(Network(shared_weights / "mediapipe_face_mesh_468.onnx")),
-        detect_every=10,
-        samples_per_person=16,
-        max_persons=16,
-    )
-
-
-def clip(path: Path, *, first: int = 0, frames: int = 40, at: int = 0) -> Iterator[Frame]:
-    """Read some frames of a clip, numbered as if it began at frame `at`."""
-    with av.open(str(path)) as container:
-        for n, picture in enumerate(container.decode(video=0)):
-            if n >= first + frames:
-                return
-            if n >= first:
-                index = at + n - first
-                yield Frame(
-                    index=index,
-                    pts_s=index / RATE_HZ,
-                    rgb=picture.to_ndarray(format="rgb24"),
-                    scale=1.0,
-                    is_keyframe=bool(picture.key_frame),
-                )
+    return real_follower(shared_weights)
 
 
 @pytest.mark.shared
 def test_both_people_of_a_film_scene_are_found(follower: FaceFollower, shared_media: Path) -> None:
-    frames = clip(shared_media / "videos/fake/webpair__FakeBateman__e2d06a.mp4", first=10)
+    path = shared_media / "videos/fake/webpair__FakeBateman__e2d06a.mp4"
+    frames = read_clip(path, first=10, frames=40)
 
     front, back, *_ = follower.follow(frames, width_px=424, height_px=390).persons
 
@@ -305,7 +270,7 @@ def test_the_man_in_the_background_is_found_beside_the_speaker(
 ) -> None:
     path = shared_media / "videos/real/ffpp__585__c40__1800c4.mp4"
 
-    followed = follower.follow(clip(path, first=100, frames=50), width_px=1280, height_px=720)
+    followed = follower.follow(read_clip(path, first=100, frames=50), width_px=1280, height_px=720)
 
     speaker, man, *_ = followed.persons
     assert speaker.frames == 50
@@ -316,7 +281,7 @@ def test_the_man_in_the_background_is_found_beside_the_speaker(
 def test_nobody_is_found_in_a_screencast(follower: FaceFollower, shared_media: Path) -> None:
     path = shared_media / "videos/real/noface__no_face__852057.mp4"
 
-    followed = follower.follow(clip(path, frames=20), width_px=1920, height_px=1080)
+    followed = follower.follow(read_clip(path, frames=20), width_px=1920, height_px=1080)
 
     assert followed.persons == ()
     assert followed.unfollowed == 0
@@ -326,7 +291,7 @@ def test_nobody_is_found_in_a_screencast(follower: FaceFollower, shared_media: P
 def test_two_clips_in_a_row_give_a_person_each(follower: FaceFollower, shared_media: Path) -> None:
     one = shared_media / "videos/real/ffpp__183__c23__4d0c3f.mp4"
     other = shared_media / "videos/real/ffpp__481__c23__69702e.mp4"
-    frames = itertools.chain(clip(one, frames=30), clip(other, frames=25, at=30))
+    frames = itertools.chain(read_clip(one, frames=30), read_clip(other, frames=25, at=30))
 
     persons = follower.follow(frames, width_px=1280, height_px=720).persons
 
@@ -335,19 +300,15 @@ def test_two_clips_in_a_row_give_a_person_each(follower: FaceFollower, shared_me
 
 @pytest.mark.shared
 def test_a_tilted_face_is_upright_in_its_crops(follower: FaceFollower, shared_media: Path) -> None:
-    import cv2
-
-    from workers.detection import align
-
     path = shared_media / "videos/real/ffpp__183__c23__4d0c3f.mp4"
 
     def tilted() -> Iterator[Frame]:
         turn = cv2.getRotationMatrix2D((640, 360), 25, 1.0)
-        for frame in clip(path, frames=12):
+        for frame in read_clip(path, frames=12):
             rgb = cv2.warpAffine(frame.rgb, turn, (1280, 720))
             yield Frame(index=frame.index, pts_s=frame.pts_s, rgb=rgb, scale=1.0, is_keyframe=False)
 
-    (straight,) = follower.follow(clip(path, frames=12), width_px=1280, height_px=720).persons
+    (straight,) = follower.follow(read_clip(path, frames=12), width_px=1280, height_px=720).persons
     (person,) = follower.follow(tilted(), width_px=1280, height_px=720).persons
 
     angles = [

@@ -1,0 +1,152 @@
+"""Do masks lie where the face is in the frame, and is the chosen crop the best look?"""
+
+import hashlib
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from app.domain.evidence import ArtifactKind
+from app.domain.media import Box
+from tests.make_faces import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, make_clip, make_sample, make_track
+from workers.detection.align import LEFT_EYE, NOSE_TIP, RIGHT_EYE
+from workers.detection.artifacts import best_look, crop_artifact, mask_artifact
+from workers.detection.stage import CROP_SIDE_PX, FaceClip, PixelMask
+
+
+def mask_of(probability: np.ndarray, *, affine: list[list[float]] | None = None) -> PixelMask:
+    sample = make_sample(1.5, frame_index=45)
+    if affine is not None:
+        sample = replace(sample, frame_from_crop=np.float32(affine))
+    return PixelMask(
+        sample=sample, probability=np.float32(probability), area=float((probability > 0.5).mean())
+    )
+
+
+def square_mask() -> np.ndarray:
+    probability = np.zeros((CROP_SIDE_PX, CROP_SIDE_PX))
+    probability[64:192, 96:160] = 1
+    return probability
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def test_a_mask_lies_over_the_face_in_a_picture_as_large_as_the_frame() -> None:
+    artifact = mask_artifact(make_clip(), mask_of(square_mask()))  # 0.8 px a pixel, from (540, 260)
+
+    grey = decoded(artifact.png)
+    assert grey.shape == (FRAME_HEIGHT_PX, FRAME_WIDTH_PX)
+    assert grey.dtype == np.uint8
+    assert grey[260 + 102, 540 + 102] == 255
+    assert grey.astype(float).sum() / 255 == pytest.approx(64 * 128 * 0.8**2, rel=0.02)
+    rows, columns = np.indices(grey.shape)
+    weight = grey / grey.astype(float).sum()
+    assert (columns * weight).sum() == pytest.approx(540 + 127.5 * 0.8, abs=0.2)
+    assert (rows * weight).sum() == pytest.approx(260 + 127.5 * 0.8, abs=0.2)
+
+
+def test_the_artifact_says_what_it_is() -> None:
+    artifact = mask_artifact(make_clip(), mask_of(square_mask()))
+
+    assert (artifact.id, artifact.kind, artifact.person_id) == (
+        "p1-000045",
+        ArtifactKind.MASK,
+        "p1",
+    )
+    assert (artifact.pts_s, artifact.frame_index) == (1.5, 45)
+    assert (artifact.width_px, artifact.height_px) == (FRAME_WIDTH_PX, FRAME_HEIGHT_PX)
+    assert artifact.area == pytest.approx(0.125)
+    assert artifact.sha256 == hashlib.sha256(artifact.png).hexdigest()
+    box = artifact.box_px
+    assert box is not None
+    assert (box.x_px, box.y_px) == pytest.approx((540 + 0.8 * 96, 260 + 0.8 * 64), abs=1)
+    assert (box.width_px, box.height_px) == pytest.approx((0.8 * 64, 0.8 * 128), abs=1)
+
+
+def test_soft_values_stay_soft() -> None:
+    grey = decoded(mask_artifact(make_clip(), mask_of(0.4 * square_mask())).png)
+
+    assert grey.max() == 102
+
+
+def test_a_mask_with_nothing_marked_has_no_box() -> None:
+    artifact = mask_artifact(make_clip(), mask_of(0.4 * square_mask()))
+
+    assert artifact.box_px is None
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.4, 3.0])
+def test_small_and_large_faces_keep_the_marked_area(scale: float) -> None:
+    mask = mask_of(square_mask(), affine=[[scale, 0, 100], [0, scale, 50]])
+
+    grey = decoded(mask_artifact(make_clip(), mask).png)
+
+    marked = grey[: FRAME_HEIGHT_PX - 1].astype(float).sum() / 255
+    assert marked == pytest.approx(64 * 128 * scale**2, rel=0.06)
+
+
+def test_a_mask_that_reaches_off_the_frame_is_cut_at_its_edge() -> None:
+    mask = mask_of(np.ones((CROP_SIDE_PX, CROP_SIDE_PX)), affine=[[1, 0, -100], [0, 1, -50]])
+
+    artifact = mask_artifact(make_clip(), mask)
+
+    assert artifact.box_px == Box(x_px=0, y_px=0, width_px=156, height_px=206)
+
+
+def test_a_turned_face_has_a_turned_mask() -> None:
+    mask = mask_of(square_mask(), affine=[[0, -1, 700], [1, 0, 200]])
+
+    box = mask_artifact(make_clip(), mask).box_px
+
+    assert box is not None
+    assert (box.width_px, box.height_px) == (128, 64)
+
+
+def with_looks(*looks: tuple[float, float]) -> FaceClip:
+    """Build a person by sharpness and by where the nose is between the eyes, for each look."""
+    track = make_track(frames=30, samples=0)
+    landmarks = track.landmarks_px.copy()
+    samples = []
+    for i, (sharpness, nose) in enumerate(looks):
+        landmarks[i, list(LEFT_EYE)], landmarks[i, list(RIGHT_EYE)] = (500, 300), (600, 300)
+        landmarks[i, NOSE_TIP] = (500 + 100 * nose, 340)
+        sample = make_sample(i / 30, frame_index=i)
+        samples.append(replace(sample, sharpness=sharpness))
+    return make_clip(replace(track, landmarks_px=landmarks, samples=tuple(samples)))
+
+
+def test_the_best_look_is_the_sharpest_of_the_frontal_ones() -> None:
+    clip = with_looks((100, 0.5), (200, 0.55), (900, 0.05), (150, 0.45))
+
+    look = best_look(clip)
+
+    assert look is not None
+    assert look.frame_index == 1
+
+
+def test_of_somebody_seen_from_the_side_only_the_best_look_is_still_one() -> None:
+    look = best_look(with_looks((100, 0.1), (300, 0.1)))
+
+    assert look is not None
+    assert look.frame_index == 1
+
+
+def test_the_crop_is_stored_as_it_was_seen() -> None:
+    clip = with_looks((100, 0.5))
+
+    artifact = crop_artifact(clip)
+
+    assert artifact is not None
+    assert (artifact.id, artifact.kind) == ("p1", ArtifactKind.CROP)
+    assert (artifact.width_px, artifact.height_px) == (CROP_SIDE_PX, CROP_SIDE_PX)
+    assert artifact.box_px is None
+    np.testing.assert_array_equal(
+        decoded(artifact.png)[..., ::-1], clip.samples[0].crop, strict=True
+    )
+
+
+def test_somebody_with_no_look_has_no_crop() -> None:
+    assert crop_artifact(make_clip(make_track(samples=0))) is None
