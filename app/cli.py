@@ -104,7 +104,8 @@ def _explained() -> Iterator[None]:
         raise typer.Exit(code) from why
 
 
-def _settings() -> Settings:
+def _settings(*, is_service: bool = False) -> Settings:
+    """Read the settings; a command at a terminal keeps its log to what went wrong."""
     try:
         settings = Settings()
     except ValidationError as wrong:
@@ -112,7 +113,10 @@ def _settings() -> Settings:
             name = "__".join(str(part) for part in error["loc"]).upper()
             err.print(f"[red]deepverdict:[/red] DEEPVERDICT_{name}: {error['msg']}")
         raise typer.Exit(EXIT_FAILED) from wrong
-    log.configure(fmt=settings.log_format, level=settings.log_level)
+    level = settings.log_level
+    log.configure(
+        fmt=settings.log_format, level="WARNING" if level == "INFO" and not is_service else level
+    )
     return settings
 
 
@@ -171,7 +175,7 @@ def up(
       deepverdict up --port 0
       DEEPVERDICT_DATA_DIR=/srv/deepverdict deepverdict up --host 0.0.0.0
     """
-    settings = _settings()
+    settings = _settings(is_service=True)
     chosen = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=chosen)})
     with _explained():
@@ -188,7 +192,7 @@ def serve() -> None:
       deepverdict migrate && deepverdict serve
       DEEPVERDICT_API__HOST=0.0.0.0 deepverdict serve
     """
-    settings = _settings()
+    settings = _settings(is_service=True)
     with _explained():
         from app.api.server import run  # noqa: PLC0415  the worker's image has no gateway
 
@@ -205,7 +209,7 @@ def worker() -> None:
 
     SIGTERM lets the running job end, or hands it back; nothing is lost either way.
     """
-    settings = _settings()
+    settings = _settings(is_service=True)
     with _explained():
         from workers.run import run  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from app import log
 from app.domain.policy import CURRENT
 from app.settings import Settings
 from workers.scan import Scanner
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("media", type=Path)
     parser.add_argument("--keep", type=Path, default=Path("out/baselines.jsonl"))
     arguments = parser.parse_args()
+    log.configure(fmt="console", level="WARNING")
     with (arguments.media / "videos.csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
     results = _scan_all(arguments.media, listed, arguments.keep)

@@ -18,6 +18,7 @@ import av
 from rich.console import Console
 from rich.table import Table
 
+from app import log
 from app.settings import Settings
 from demo.clips import make_portrait_clip
 from workers.scan import Scanner
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    log.configure(fmt="console", level="WARNING")
     scanner = Scanner(Settings(), console=None)
     with tempfile.TemporaryDirectory() as folder:
         clips = arguments.clips or [

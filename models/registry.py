@@ -147,6 +147,8 @@ class Registry:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = QUIET
+        # Threads that spin while they wait take the cores from the decoder and the other networks.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         provider = PROVIDERS[self.device]
         if provider not in (offered := onnxruntime.get_available_providers()):
             raise self._no_device(entry, offered)

@@ -56,7 +56,9 @@ BLOCKED_BY: Mapping[AbstainReason, Inconclusive] = {
 }
 """Why a person is not judged, by the reason of a required detector; else too little evidence."""
 
-PASSERS_BY = frozenset({Inconclusive.FACES_TOO_SMALL, Inconclusive.TOO_FEW_FRAMES})
+PASSERS_BY = frozenset(
+    {Inconclusive.FACES_TOO_SMALL, Inconclusive.TOO_FEW_FRAMES, Inconclusive.TOO_BLURRED}
+)
 """Who is not judged for these is named in the caveat, and does not hold up the others' label."""
 
 WORDS: Mapping[Inconclusive, str] = {
@@ -259,7 +261,9 @@ def _caveat(rulings: Sequence[_Ruling], video: VideoFacts, policy: Policy) -> st
         sentences.append(NOT_CALIBRATED)
     if unseen := [r for r in rulings if r.blocked in PASSERS_BY]:
         names = ", ".join(r.person.id for r in unseen)
-        sentences.append(f"Not examined, being too small or too briefly seen: {names}.")
+        sentences.append(
+            f"Not examined, being too small, too blurred or too briefly seen: {names}."
+        )
     if video.is_truncated:
         sentences.append("Only the part of the file that could be decoded was examined.")
     return " ".join(sentences)

@@ -165,8 +165,13 @@ def test_the_part_of_a_truncated_file_can_convict_but_never_acquit():
     assert "could be decoded" in marked.caveat
 
 
-def test_a_passer_by_too_small_to_judge_is_named_and_does_not_hold_up_the_rest():
-    verdict = judge(person(finding(0.02)), person(silence(AbstainReason.FACE_TOO_SMALL), id="p2"))
+@pytest.mark.parametrize(
+    "why", [AbstainReason.FACE_TOO_SMALL, AbstainReason.TOO_BLURRED, AbstainReason.TOO_FEW_FRAMES]
+)
+def test_a_passer_by_who_cannot_be_judged_is_named_and_does_not_hold_up_the_rest(
+    why: AbstainReason,
+):
+    verdict = judge(person(finding(0.02)), person(silence(why), id="p2"))
 
     assert verdict.label == Label.NO_MANIPULATION_FOUND
     assert "p2" in verdict.caveat

@@ -12,8 +12,8 @@ seconds of track; for small faces; where landmarks are missing or unsure.
 How it is fooled: landmarks are smoothed by the network that places them, so fine trembling does
 not show, and forgeries that follow a driver's landmarks are as smooth as the driver. Real people
 who talk and laugh, hand-held phones and strong compression raise it. Of 91 fake and 57 real clips
-a fake was above a real in 56 of 100 pairs: face swaps in 69, re-enactments in 40, talking heads,
-which are smoother than people, in 21. So the probability stays between 0.35 and 0.65.
+a fake was above a real in 56 of 100 pairs: face swaps in 68, re-enactments in 40, talking heads,
+which are smoother than people, in 22. So the probability stays between 0.35 and 0.65.
 """
 
 import math
@@ -186,7 +186,7 @@ class TemporalSmoothness:
                 "deviations_from_real_clips": z,
             },
             caveat="Not calibrated, and close to a coin: on 148 clips a fake trembled more than a "
-            "real one in 56 of 100 pairs (face swaps 69, talking heads 21).",
+            "real one in 56 of 100 pairs (face swaps 68, talking heads 22).",
         )
 
     def _abstain(self, reason: AbstainReason, detail: str, needs: str) -> Abstention:
