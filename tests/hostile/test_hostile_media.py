@@ -114,6 +114,7 @@ def box(kind: bytes, body: bytes = b"") -> bytes:
 
 
 FTYP = box(b"ftyp", b"isom\0\0\2\0isomiso2mp41")
+MATROSKA = b"\x1a\x45\xdf\xa3\x8b\x42\x82\x88matroska"
 
 
 def nested_boxes(depth: int) -> bytes:
@@ -133,8 +134,8 @@ def nested_boxes(depth: int) -> bytes:
         FTYP + box(b"free") * 1_000_000,
         FTYP + box(b"moov", box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", box(
             b"stsz", struct.pack(">III", 0, 0, 2**32 - 1))))))),
-        b"\x1a\x45\xdf\xa3\x01" + b"\xff" * 7 + b"\x18\x53\x80\x67\x01" + b"\xff" * 7,
-        b"\x1a\x45\xdf\xa3" + b"\x01\xff\xff\xff\xff\xff\xff\xff" * 1000,
+        MATROSKA + b"\x18\x53\x80\x67\x01" + b"\xff" * 7,
+        MATROSKA + b"\x01\xff\xff\xff\xff\xff\xff\xff" * 1000,
         b"RIFF\xff\xff\xff\xffAVI LIST\xff\xff\xff\xffhdrl" + bytes(4000),
         bytes([0x47, *[0] * 187]) * 100,
         FTYP + b"#EXTM3U\nfile:///etc/passwd\n",

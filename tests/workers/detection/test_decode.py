@@ -40,7 +40,9 @@ def watch(
 
 
 def decoders() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    """List the decoders that live; servers of other tests are our children too."""
+    living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in living if "workers.detection.decoder" in " ".join(p.cmdline())]
 
 
 @pytest.fixture
