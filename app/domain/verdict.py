@@ -256,7 +256,8 @@ def _obstacles(
 
 
 def _caveat(rulings: Sequence[_Ruling], video: VideoFacts, policy: Policy) -> str:
-    sentences = [policy.caveat] if policy.caveat else []
+    was_asked = any(r.has_a_say for r in rulings)
+    sentences = [policy.caveat] if policy.caveat and was_asked else []
     if not all(r.is_calibrated for r in rulings):
         sentences.append(NOT_CALIBRATED)
     if unseen := [r for r in rulings if r.blocked in PASSERS_BY]:
