@@ -31,6 +31,7 @@ class Server:
 
     name: str
     death_signal: signal.Signals
+    refuses_root = False
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -78,7 +79,7 @@ class Server:
             process.wait()
 
     def _popen(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        uid, gid = other_user() if os.geteuid() == 0 else (None, None)
+        uid, gid = other_user() if self.refuses_root and os.geteuid() == 0 else (None, None)
         if uid is not None:
             os.chown(self.dir, uid, gid)
         with (self.dir / "log").open("ab") as log:
@@ -102,11 +103,14 @@ class Postgres(Server):
 
     name = "postgres"
     death_signal = signal.SIGQUIT  # its "immediate": frees its shared memory, unlike SIGKILL
+    refuses_root = True
     user = "deepverdict"
 
     def __init__(self) -> None:
         super().__init__()
         self.bin = postgres_bin()
+        if os.geteuid() == 0 and not is_open_to_others(self.bin):
+            self.bin = copy_of_wheel(self.bin, self.dir)
         initdb = [
             str(self.bin / "initdb"),
             *("--pgdata", str(self.dir / "data"), "--username", self.user),
@@ -192,6 +196,20 @@ def other_user() -> tuple[int, int]:
             entry = pwd.getpwnam(name)
             return entry.pw_uid, entry.pw_gid
     raise RuntimeError("running as root, and there is no user `postgres` or `nobody`")
+
+
+def is_open_to_others(folder: Path) -> bool:
+    """Whether a user without rights can run what lies in `folder`."""
+    return all(part.stat().st_mode & 0o005 == 0o005 for part in (folder, *folder.parents))
+
+
+def copy_of_wheel(binaries: Path, folder: Path) -> Path:
+    """Copy what pip installed out of a home that is for root's eyes only; return the binaries."""
+    install, package = binaries.parent, binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")  # found relative to the binaries
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    return shutil.copytree(install, folder / package.name / install.name) / binaries.name
 
 
 def postgres_bin() -> Path:
