@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app import log
-from app.api import documented, errors
+from app.api import docs, documented, errors
 from app.api.deps import Parts
 from app.api.metrics import Meters
 from app.api.middleware import EarlyAnswer, RequestContext
@@ -67,7 +67,7 @@ def create_app(
         summary="Were the faces in this video manipulated?",
         description=documented.DESCRIPTION,
         version=API_VERSION,
-        docs_url="/docs" if settings.api.docs else None,
+        docs_url=None,  # `docs.install` has a page that needs nothing from outside
         redoc_url=None,
         openapi_url="/openapi.json" if settings.api.docs else None,
         lifespan=lifespan,
@@ -79,6 +79,8 @@ def create_app(
     errors.install(app)
     app.include_router(jobs.router)
     app.include_router(health.router)
+    if settings.api.docs:
+        docs.install(app)
     app.add_middleware(RequestContext)
     app.add_middleware(EarlyAnswer)  # the outer one: answers for bugs come early, too
     return app

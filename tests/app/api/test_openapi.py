@@ -1,8 +1,10 @@
 """Does the OpenAPI document say what is, all of it?"""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import jsonschema
@@ -106,3 +108,17 @@ def test_every_answer_of_a_job_is_what_the_document_says(
         if answer.headers["Content-Type"] == "application/json":
             schema = content["application/json"]["schema"]
             jsonschema.validate(answer.json(), schema | {"components": DOCUMENT["components"]})
+
+
+def test_the_page_of_the_interface_loads_nothing_from_outside(service: Service) -> None:
+    with service.client() as client:
+        page = client.get("/docs")
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        document = re.findall(r"url: '([^']+)'", page.text)
+        answers = [client.get(urljoin("/docs", link)) for link in (*loaded, *document)]
+
+    assert page.status_code == 200
+    assert len(loaded) == 3
+    assert document == ["openapi.json"]
+    assert [link for link in loaded if "//" in link] == []
+    assert [answer.status_code for answer in answers] == [200] * 4
