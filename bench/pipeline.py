@@ -62,7 +62,11 @@ def _measure(scanner: Scanner, clip: Path, repeats: int) -> None:
         table.add_row(stage.removesuffix("_s"), *_spread(values[1:]), f"{ratio:.1f}")
     out = Console()
     out.print(table)
-    out.print(f"{frames} frames; {repeats} counted runs after a warm-up", highlight=False)
+    out.print(
+        f"{frames} frames; {repeats} counted runs after a warm-up. `decode` is the time that the "
+        "other stages waited for frames; decoding goes on beside them.",
+        highlight=False,
+    )
 
 
 def _spread(seconds: list[float]) -> tuple[str, str, str]:
