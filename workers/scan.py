@@ -44,7 +44,7 @@ class Scanner:
     def scan(self, file: Path, out: Path | None) -> Scanned:
         """Judge `file`; write its masks and an overview picture into a folder under `out`."""
         try:
-            examined = self._examine(file)
+            examined = self._examine(file, with_sheet=out is not None)
         except RejectedMedia as why:
             error = JobError(code=why.code.value, detail=str(why), actor=Actor.CLIENT)
             return Scanned(view=ScanView.of_rejected(str(file), error), pictures=None)
@@ -57,7 +57,7 @@ class Scanner:
         masks = _write_pictures(folder, examined)
         return Scanned(view=ScanView.of_judged(str(file), judged, masks), pictures=folder)
 
-    def _examine(self, file: Path) -> Examined:
+    def _examine(self, file: Path, *, with_sheet: bool) -> Examined:
         path = file.resolve()  # a link of the user's own is his to follow
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
@@ -77,9 +77,15 @@ class Scanner:
                 stage = progress.stage.value.replace("_", " ")
                 bar.update(task, completed=progress.fraction, stage=stage)
 
-            return self._analyzer.analyze_with_sheet(
-                path, sha256=digest.hexdigest(), size_bytes=path.stat().st_size, report=report
+            sha256, size_bytes = digest.hexdigest(), path.stat().st_size
+            if with_sheet:
+                return self._analyzer.analyze_with_sheet(
+                    path, sha256=sha256, size_bytes=size_bytes, report=report
+                )
+            analysis = self._analyzer.analyze(
+                path, sha256=sha256, size_bytes=size_bytes, report=report
             )
+            return Examined(analysis=analysis, sheet_png=None)
 
     def _fresh(self, out: Path, stem: str) -> Path:
         """Choose a folder that no other file of this run uses, whatever the files are called."""
