@@ -1,0 +1,1 @@
+"""How are the networks made? The only part that imports torch, with `models.nets`."""
