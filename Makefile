@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix scan up bench openapi clean
+.PHONY: help demo test check fix scan up train evaluate bench openapi clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ scan: $(VENV)/.demo ## judge FILE=clip.mp4 with no database; pictures under out/
 up: $(VENV)/.demo ## the whole service on this machine: SQLite, a folder, one worker
 	@$(BIN)/deepverdict up
 
+train: $(VENV)/.dev ## train the network that RECIPE=recipe.toml is for, into a folder under out/
+	@$(BIN)/deepverdict train "$$(sed -n 's/^task *= *"\(.*\)".*/\1/p' "$(RECIPE)")" --recipe "$(RECIPE)"
+
+evaluate: $(VENV)/.dev ## measure the networks on the test clips of MANIFEST=data.csv
+	@$(BIN)/deepverdict evaluate --manifest "$(MANIFEST)"
+
 bench: $(VENV)/.dev ## seconds by stage beside decoding alone (VIDEO=clip.mp4 for a file of yours)
 	@$(BIN)/python -m bench.pipeline $(if $(VIDEO),"$(VIDEO)")
 
@@ -53,7 +59,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	@echo "installing what the tests need ..."
+	@echo "installing what the tests need, torch among it (some minutes) ..."
 	@$(PIP) -e '.[dev]'
 	@# insightface asks for a second onnxruntime and OpenCV; it works with the ones that are here.
 	@$(PIP) --no-deps insightface

@@ -4,12 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from app import log
@@ -46,6 +48,11 @@ app = typer.Typer(
       export DEEPVERDICT_BROKER_URL=redis://redis:6379/0
       deepverdict migrate && deepverdict serve      # and elsewhere: deepverdict worker
 
+    [bold]Train its networks and measure them[/bold]
+      deepverdict data index videos/ --out videos.csv
+      deepverdict train classifier --set data.manifest=videos.csv --set data.bank=bank/
+      deepverdict evaluate --manifest videos.csv
+
     Every setting is an environment variable; docs/settings.md lists them.""",
 )
 keys_app = typer.Typer(
@@ -66,8 +73,36 @@ models_app = typer.Typer(
       DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull
       deepverdict models verify""",
 )
+data_app = typer.Typer(
+    no_args_is_help=True,
+    help="""List and split the videos and pictures that networks are trained on.
+
+      deepverdict data index FaceForensics++/ --out ffpp.csv
+      deepverdict data index videos/ --layout csv --seed 7""",
+)
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+
+
+class Network(StrEnum):
+    """What can be trained."""
+
+    CLASSIFIER = "classifier"
+    SEGMENTER = "segmenter"
+    DETECTOR = "detector"
+    LANDMARKS = "landmarks"
+
+
+class Split(StrEnum):
+    """The parts of a data manifest."""
+
+    TRAIN = "train"
+    VAL = "val"
+    CAL = "cal"
+    TEST = "test"
+    ALL = "all"
+
 
 out = Console()
 err = Console(stderr=True)
@@ -99,9 +134,23 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ServiceError as why:
-        err.print(f"[red]deepverdict:[/red] {why}", highlight=False)
+        err.print(f"[red]deepverdict:[/red] {escape(str(why))}", highlight=False, soft_wrap=True)
         code = EXIT_REJECTED if isinstance(why, ClientMustAct) else EXIT_FAILED
         raise typer.Exit(code) from why
+
+
+@contextmanager
+def _with_training() -> Iterator[None]:
+    """Say what to install where torch, or another package that only training needs, is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith(("app", "models", "workers")):
+            raise
+        raise Misconfigured(
+            f"this command needs {missing.name}, which is not installed; "
+            "run: pip install -e '.[train]'"
+        ) from missing
 
 
 def _settings(*, is_service: bool = False) -> Settings:
@@ -182,6 +231,136 @@ def up(
         from app import embedded  # noqa: PLC0415
 
         raise typer.Exit(embedded.run(settings))
+
+
+@app.command()
+def train(
+    network: Annotated[Network, typer.Argument(help="What to train.", metavar="NETWORK")],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="R.toml", help="How; the shipped recipe of that name unless given."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Of this run; out/RECIPE unless given."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
+    ] = None,
+    is_fresh: Annotated[
+        bool,
+        typer.Option("--fresh/--resume", help="Forget what the run in DIR has done, or go on."),
+    ] = False,
+) -> None:
+    """
+    Train a network, look at it while it learns, and export it as it is served.
+
+      deepverdict train classifier --set data.manifest=videos.csv --set data.bank=bank/
+      deepverdict train segmenter --recipe mine.toml --out out/mine --set run.steps=2000
+      torchrun --nproc-per-node 4 -m app.cli train classifier --recipe mine.toml
+
+    NETWORK is classifier, segmenter, detector or landmarks. DIR gets pictures of what the network
+    sees, history.csv, a checkpoint every minute, and at the end the ONNX file and run.json. Ctrl-C
+    writes a checkpoint; the same command goes on from it.
+    """
+    with _explained(), _with_training():
+        from workers.training.run import train_command  # noqa: PLC0415  imports torch
+
+        chosen = recipe or Path(network.value)
+        where = folder or Path("out") / chosen.stem
+        onnx = train_command(network.value, chosen, where, overrides or [], out, is_fresh=is_fresh)
+    out.print(f"Network: {onnx}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("index")
+def index_data(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, metavar="DIR")],
+    layout: Annotated[
+        str | None, typer.Option(help="How DIR is laid out; told by looking unless given.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--out", metavar="M.csv", help="DIR/manifest.csv unless given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Deals the groups out otherwise.")] = 0,
+    shares: Annotated[
+        str,
+        typer.Option(metavar="TRAIN,VAL,CAL,TEST", help="Of the groups; 1 in all."),
+    ] = "0.55,0.08,0.15,0.22",
+) -> None:
+    """
+    Hash every video and picture of a folder, and split them so that no person is in two parts.
+
+      deepverdict data index FaceForensics++/ --out ffpp.csv
+      deepverdict data index dfdc_train_part_0/ --layout dfdc --seed 7
+      deepverdict data index videos/ --shares 0.7,0.1,0.1,0.1
+
+    Damaged files are counted by what is wrong with them; over 1 % of them, nothing is written.
+    """
+    with _explained(), _with_training():
+        from workers.training.index import index  # noqa: PLC0415
+
+        written = manifest or folder / "manifest.csv"
+        index(folder, layout=layout, out=written, seed=seed, shares=_shares(shares), console=out)
+
+
+def _shares(text: str) -> tuple[float, float, float, float]:
+    """Read four numbers; whether they make sense is for the indexer to say."""
+    try:
+        train_share, val, cal, test = map(float, text.split(","))
+    except ValueError as wrong:
+        raise typer.BadParameter(
+            f"want four numbers such as 0.7,0.1,0.1,0.1, got {text!r}"
+        ) from wrong
+    return train_share, val, cal, test
+
+
+@app.command()
+def evaluate(
+    *,
+    manifest: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, metavar="M.csv", help="What to judge.")
+    ],
+    bank: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Face crops, where they were cut before.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|PATH", help="Networks, by name or ONNX file; all unless given."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Gets report.json and the plots.")
+    ] = Path("out/evaluation"),
+    split: Annotated[Split, typer.Option(help="The part that is measured on.")] = Split.TEST,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Published networks, as files; baselines where given."),
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Judge recompressed and changed clips too; minutes.")
+    ] = False,
+) -> None:
+    """
+    Measure networks on labelled clips, beside every baseline, with 95 % intervals.
+
+      deepverdict evaluate --manifest videos.csv
+      deepverdict evaluate --manifest videos.csv --models out/mine/frame_classifier.onnx
+      deepverdict evaluate --manifest videos.csv --split cal --grid --out out/on-cal
+    """
+    _settings()
+    with _explained(), _with_training():
+        from workers.training.evaluate.command import evaluate as measure  # noqa: PLC0415
+
+        measure(
+            manifest,
+            bank=bank,
+            models=models or [],
+            out=folder,
+            split=split.value,
+            console=out,
+            weights=weights,
+            grid=grid,
+        )
 
 
 @app.command()

@@ -14,7 +14,18 @@ from models.pull import pull
 from models.registry import Registry
 from tests.media import make_video
 
-COMMANDS = ("scan", "up", "serve", "worker", "migrate", "keys", "models")
+COMMANDS = (
+    "scan",
+    "up",
+    "serve",
+    "worker",
+    "migrate",
+    "train",
+    "evaluate",
+    "keys",
+    "models",
+    "data",
+)
 
 
 def run(home: Path, *arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -97,6 +97,10 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
             "app/child.py": "a parent's arguments, through a pipe that only it can write",
             "workers/inference.py": "a parent's assignments, through a pipe that only it can write",
             "models/convert/legacy_torch.py": "a reader that refuses every name but a tensor's",
+            # Each asks for `weights_only`, torch's reader of tensors and plain values alone.
+            "models/nets/mobilenet_v1.py": "published weights to start from",
+            "workers/training/checkpoints.py": "a run's own checkpoints",
+            "workers/training/evaluate/lrnet.py": "the published baseline",
         },
     ),
     "everything is caught at a boundary only": (
@@ -109,6 +113,18 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
         },
     ),
 }
+
+
+def test_torch_reads_tensors_and_plain_values_alone() -> None:
+    readers = [
+        (name, {k.arg: k.value for k in node.keywords}.get("weights_only"))
+        for name, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _dotted(node.func) == "torch.load"
+    ]
+
+    assert readers
+    assert [n for n, v in readers if not (isinstance(v, ast.Constant) and v.value is True)] == []
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -78,9 +81,24 @@ def test_the_codec_is_not_loaded_before_the_jail_is_shut(module: str) -> None:
     assert "av" not in _loaded_by(module)
 
 
-def test_torch_is_no_dependency_of_anything() -> None:
+def test_torch_comes_with_what_trains_and_tests_and_with_nothing_else() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    extras = {name: _flattened(project, name) for name in project["optional-dependencies"]}
+    heavy = ("torch", "tensorflow", "matplotlib")
 
-    assert [name for name in wanted if name.startswith(("torch", "tensorflow"))] == []
+    assert [r for r in project["dependencies"] if r.startswith(heavy)] == []
+    assert {n for n, wanted in extras.items() if any(r.startswith(heavy) for r in wanted)} == {
+        "train",
+        "dev",
+    }
+
+
+def _flattened(project: Mapping[str, Any], extra: str) -> list[str]:
+    """List what an extra asks for, with what its other extras of ours ask for."""
+    wanted: list[str] = []
+    for requirement in map(Requirement, project["optional-dependencies"][extra]):
+        wanted.append(requirement.name)
+        if requirement.name == project["name"]:
+            wanted += chain(*(_flattened(project, inner) for inner in requirement.extras))
+    return wanted

@@ -1,0 +1,73 @@
+"""Which networks can be trained? Each task is loaded when it is asked for, and not before."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from workers.training.errors import BadRecipe
+
+if TYPE_CHECKING:
+    from workers.training.task import Task
+
+Raw = Mapping[str, object]
+"""A recipe as it was read, nothing checked."""
+
+
+def _classifier(raw: Raw) -> "Task":
+    from workers.training.tasks.classifier import ClassifierTask  # noqa: PLC0415
+
+    return ClassifierTask(raw)
+
+
+def _segmenter(raw: Raw) -> "Task":
+    from workers.training.tasks.segmenter import SegmenterTask  # noqa: PLC0415
+
+    return SegmenterTask(raw)
+
+
+def _detector(raw: Raw) -> "Task":
+    from workers.training.tasks.detector import DetectorTask  # noqa: PLC0415
+
+    return DetectorTask(raw)
+
+
+def _landmarks(raw: Raw) -> "Task":
+    from workers.training.tasks.landmarks import LandmarksTask  # noqa: PLC0415
+
+    return LandmarksTask(raw)
+
+
+TASKS: dict[str, Callable[[Raw], "Task"]] = {
+    "classifier": _classifier,
+    "segmenter": _segmenter,
+    "detector": _detector,
+    "landmarks": _landmarks,
+}
+
+SERVED_AS = {
+    "classifier": "frame_classifier",
+    "segmenter": "fake_segmenter",
+    "detector": "face_detector",
+    "landmarks": "face_landmarks",
+}
+"""How the manifest calls the network that a task makes."""
+
+
+def make_task(raw: Raw) -> "Task":
+    """
+    Make the task that a recipe names.
+
+    Raises:
+        BadRecipe: no such task, or its recipe lacks something or has something unknown.
+    """
+    name = raw.get("task")
+    if not isinstance(name, str) or name not in TASKS:
+        raise BadRecipe(f"the recipe's task is {name!r}; want one of {sorted(TASKS)}")
+    try:
+        return TASKS[name](raw)
+    except ValidationError as wrong:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in wrong.errors()
+        )
+        raise BadRecipe(f"the recipe for {name!r} cannot be used: {faults}") from wrong
