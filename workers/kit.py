@@ -4,6 +4,7 @@ What is a worker made of? Settings in, an analyzer out: the only place that name
 Runs in the inference process and in `deepverdict scan`, never in the worker that holds the lease.
 """
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,19 +71,38 @@ def wanted_models(settings: Settings) -> tuple[str, ...]:
     return (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, PIXEL_SEGMENTER)
 
 
-def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
-    """Build what follows faces; None where one of its networks is missing."""
-    finder = FACE_DETECTORS[settings.faces.detector]
-    landmarks = _load(registry, LANDMARKS)
-    if landmarks is None or registry.status(finder).word is Presence.MISSING:
-        return None
-    weights = registry.read(finder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceNetworks:
+    """What finds faces and places their points."""
+
+    detector: FaceDetector
+    landmarks: FaceMesh
+
+
+def face_networks(settings: Settings) -> FaceNetworks:
+    """
+    Load the networks that find faces, as the settings have it.
+
+    Raises:
+        ModelUnavailable: one is missing, or its bytes are not the ones that the manifest pins.
+    """
+    registry = build_registry(settings)
+    weights = registry.read(FACE_DETECTORS[settings.faces.detector])
     detector: FaceDetector = (
         InsightFaceDetector(weights) if settings.faces.detector == "insightface" else YuNet(weights)
     )
+    return FaceNetworks(detector=detector, landmarks=FaceMesh(registry.load(LANDMARKS)))
+
+
+def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
+    """Build what follows faces; None where one of its networks is missing."""
+    wanted = (FACE_DETECTORS[settings.faces.detector], LANDMARKS)
+    if any(registry.status(name).word is Presence.MISSING for name in wanted):
+        return None
+    networks = face_networks(settings)
     return FaceFollower(
-        detector,
-        FaceMesh(landmarks),
+        networks.detector,
+        networks.landmarks,
         detect_every=settings.faces.detect_every,
         samples_per_person=settings.analysis.samples_per_person,
         max_persons=settings.analysis.max_persons,
