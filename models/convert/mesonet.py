@@ -36,7 +36,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 def convert_meso4(h5: bytes) -> bytes:
     """Convert Meso-4; raises ValueError unless the file has exactly its layers."""
-    layers = _Layers(h5)
+    layers = KerasLayers(h5)
     graph = Graph()
     x = graph.add("Div", graph.faces("faces"), graph.numbers(255.0))
     for kernel, channels, pool in ((3, 8, 2), (5, 8, 2), (5, 16, 2), (5, 16, 4)):
@@ -47,7 +47,7 @@ def convert_meso4(h5: bytes) -> bytes:
 
 def convert_mesoinception4(h5: bytes) -> bytes:
     """Convert MesoInception-4; raises ValueError unless the file has exactly its layers."""
-    layers = _Layers(h5)
+    layers = KerasLayers(h5)
     graph = Graph()
     x = graph.add("Div", graph.faces("faces"), graph.numbers(255.0))
     for widths in ((1, 4, 4, 2), (2, 4, 4, 2)):
@@ -59,7 +59,7 @@ def convert_mesoinception4(h5: bytes) -> bytes:
     return _head(graph, x, layers, name="mesoinception4")
 
 
-class _Layers:
+class KerasLayers:
     """
     The layers of a Keras file, by kind, in the order in which they were made.
 
@@ -116,7 +116,7 @@ def _conv(
     return graph.add("Relu", graph.conv(x, out_first, weights["bias"], dilation=dilation))
 
 
-def _inception(graph: Graph, x: str, layers: _Layers, widths: tuple[int, int, int, int]) -> str:
+def _inception(graph: Graph, x: str, layers: KerasLayers, widths: tuple[int, int, int, int]) -> str:
     branches = [_conv(graph, x, layers.next("conv2d"), kernel=1, channels=widths[0])]
     for dilation, width in enumerate(widths[1:], start=1):
         inner = _conv(graph, x, layers.next("conv2d"), kernel=1, channels=width)
@@ -137,7 +137,7 @@ def _norm(graph: Graph, x: str, weights: Weights) -> str:
     )
 
 
-def _head(graph: Graph, x: str, layers: _Layers, *, name: str) -> bytes:
+def _head(graph: Graph, x: str, layers: KerasLayers, *, name: str) -> bytes:
     # Keras flattens with the channels last, and the dense kernel expects that order.
     x = graph.add("Transpose", x, ints={"perm": [0, 2, 3, 1]})
     x = graph.add("Flatten", x, ints={"axis": 1})
