@@ -97,7 +97,7 @@ def run_one(recipe: Path, overrides: Sequence[str], run: Run, out: Path, console
     )
     task = ClassifierTask(raw)
     task.render(console)
-    network = train(task, out / run.name, console=console)
+    network = task.finished(train(task, out / run.name, console=console))
     fold_of = folds(read_manifest(task.recipe.data.manifest), FOLDS, FOLD_SEED)
     bank = task.bank
     trained_on = {

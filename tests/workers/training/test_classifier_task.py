@@ -4,15 +4,20 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from rich.console import Console
 
+from models.convert.mesonet import convert_meso4
 from models.nets.face_classifier import FaceClassifier, ServedClassifier
+from models.nets.meso4 import Meso4
 from tests.workers.training.split_bank import make_split_bank
 from workers.training import crossval
 from workers.training.bank import FaceBank
 from workers.training.crossval import CLUSTERS, FOLDS, SEEDS, plan
+from workers.training.errors import BadRecipe
+from workers.training.initial import load_meso4
 from workers.training.loop import train
 from workers.training.manifest import Row, make_manifest, write_manifest
 from workers.training.recipe import DataOptions
@@ -125,6 +130,36 @@ def test_the_served_network_sees_the_middle_of_the_crop_alone() -> None:
     assert not torch.equal(served(faces), said)
 
 
+def test_meso4_judges_all_that_is_served() -> None:
+    torch.manual_seed(0)
+    served = ServedClassifier(Meso4()).eval()
+    faces = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
+    said = served(faces)
+    assert said.shape == (2,)
+    faces[0, :8] = 255
+    assert (served(faces) != said).tolist() == [True, False]
+
+
+def test_a_start_that_is_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "meso.h5").write_bytes(b"not one")
+    raw = recipe(folder)
+    raw["pairs"] = {"view_px": 256, "side_px": 256}
+    raw["network"] = {"architecture": "meso4", "weights": tmp_path / "meso.h5"}
+    with pytest.raises(BadRecipe, match="published Meso-4"):
+        ClassifierTask(raw).network()
+
+
+@pytest.mark.shared
+def test_meso4_starts_where_its_authors_left_it(shared_weights: Path) -> None:
+    network = Meso4().eval()
+    path = shared_weights / "meso4_f2f.h5"
+    load_meso4(network, path)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    session = onnxruntime.InferenceSession(convert_meso4(path.read_bytes()))
+    (converted,) = session.run(None, {"faces": faces})
+    assert np.allclose(network(torch.from_numpy(faces)).detach().numpy(), converted, atol=1e-3)
+
+
 def test_a_view_may_be_scaled_before_the_network() -> None:
     served = ServedClassifier(FaceClassifier(view_px=256, side_px=96)).eval()
     assert served(torch.zeros((3, 256, 256, 3), dtype=torch.uint8)).shape == (3,)
@@ -195,6 +230,20 @@ def changed(folder: Path, changes: list[str]) -> dict[str, object]:
         section, key = place.split(".")
         raw[section][key] = ["early"] if key == "leave_out" else int(value)
     return raw
+
+
+def test_a_finished_network_lies_between_where_it_started_and_where_it_went(folder: Path) -> None:
+    raw = recipe(folder)
+    raw["network"] = {"architecture": "mobilenet", "initial": "random", "initial_share": 0.25}
+    task = ClassifierTask(raw)
+    start, trained = task.network(), task.network()
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight.add_(1.0)
+    for a, b, c in zip(
+        start.parameters(), task.finished(trained).parameters(), trained.parameters(), strict=True
+    ):
+        assert torch.allclose(b, 0.25 * a + 0.75 * c, atol=1e-6)
 
 
 def test_scores_are_in_the_order_of_the_rows(folder: Path) -> None:

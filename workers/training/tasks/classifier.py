@@ -48,6 +48,9 @@ class NetworkOptions(Section):
     weights: Path | None = None
     """File with the published weights: Meso-4 trained on Face2Face, Keras HDF5; or MobileNetV1
     x0.25 trained on ImageNet, a torch checkpoint."""
+    initial_share: float = Field(0.0, ge=0, lt=1)
+    """Of the finished weights, how much is the initial ones. Half keeps what those knew and the new
+    data lack; after Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR 2022."""
     dropout: float = 0.2
     depths: int = 3
     """Of MobileNet's stages, how many are averaged, from the last on."""
@@ -116,6 +119,21 @@ class ClassifierTask:
         if options.weights is not None and options.initial == "published":
             network.backbone.load_imagenet(options.weights)
         return network
+
+    def finished(self, network: nn.Module) -> Classifier:
+        """Return the network that training was for: its weights, drawn towards the initial ones."""
+        if not isinstance(network, FaceClassifier | Meso4):
+            raise TypeError(f"want a classifier of faces, got {type(network).__name__}")
+        share = self.recipe.network.initial_share
+        if not share:
+            return network
+        finished = self.network()
+        with torch.no_grad():
+            trained = network.state_dict()
+            for name, weight in finished.state_dict().items():
+                if weight.is_floating_point():
+                    weight.lerp_(trained[name], 1 - share)
+        return finished.eval()
 
     def examples(self) -> Dataset[Example]:
         """Return pairs of the faces that training may see."""
@@ -190,11 +208,9 @@ class ClassifierTask:
 
     def served(self, network: nn.Module) -> Served:
         """Wrap the network so that it takes crops as they are served."""
-        if not isinstance(network, FaceClassifier | Meso4):
-            raise TypeError(f"want a classifier of faces, got {type(network).__name__}")
         faces = torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)
         return Served(
-            module=ServedClassifier(network).eval(),
+            module=ServedClassifier(self.finished(network)).eval(),
             example={"faces": faces},
             outputs=("fake_logit",),
             dynamic={"faces": {0: torch.export.Dim("faces_count", min=1, max=4096)}},
