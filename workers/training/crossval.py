@@ -5,19 +5,32 @@ How well does a recipe do on people and methods that it never saw? Trained again
 
 Groups are dealt out to folds; methods form clusters. Each run leaves out one fold's groups and one
 cluster's fakes, and then scores every clip of the fold: the cluster's fakes are of a method that
-was not seen, made of people who were not seen; the others of methods that were.
+was not seen, made of people who were not seen; the others of methods that were. `scores.json`, for
+`workers.training.calibrate`, has what was said of each clip by networks that never saw its people.
 """
 
 import argparse
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
+from rich.table import Table
 
 from app import log
+from workers.training.bank import FaceBank
+from workers.training.evaluate.metrics import auc_interval
+from workers.training.evaluate.scores import (
+    ClipScore,
+    clip_scores,
+    columns,
+    score_record,
+    with_sharpness,
+)
 from workers.training.loop import train
 from workers.training.manifest import folds, read_manifest
 from workers.training.recipe import read_recipe
@@ -130,6 +143,53 @@ def run_one(recipe: Path, overrides: Sequence[str], run: Run, out: Path, console
     return scores
 
 
+def collected(out: Path, bank: FaceBank) -> list[ClipScore]:
+    """Return what the finished runs said of each clip they had left out, averaged over runs."""
+    logits: dict[int, list[float]] = defaultdict(list)
+    for path in sorted(out.glob("fold*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            look = LookScore(**json.loads(line))
+            logits[look.row].append(look.logit)
+    rows = sorted(logits)
+    means = np.array([np.mean(logits[row]) for row in rows])
+    return with_sharpness(bank, clip_scores(bank, rows, means))
+
+
+def seen_clips(out: Path) -> frozenset[str]:
+    """Return the clips whose method every run that scored them had been trained on."""
+    seen: dict[str, bool] = {}
+    for path in sorted(out.glob("fold*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            look = LookScore(**json.loads(line))
+            seen[look.clip] = seen.get(look.clip, True) and look.is_seen
+    return frozenset(clip for clip, is_seen in seen.items() if is_seen)
+
+
+def table(scores: Sequence[ClipScore], seen: frozenset[str]) -> Table:
+    """Lay out the AUC of each family, by whether its methods were trained on."""
+    drawn = Table("manipulated clips", "methods", "clips", "AUC", "95 %")
+    reals = [score for score in scores if not score.is_fake]
+    for family in ("", *sorted({score.family for score in scores if score.is_fake})):
+        for words, is_seen in (("seen", True), ("unseen", False)):
+            fakes = [
+                score
+                for score in scores
+                if score.is_fake
+                and (score.clip in seen) == is_seen
+                and family in ("", score.family)
+            ]
+            if fakes:
+                auc = auc_interval(*columns([*fakes, *reals]))
+                drawn.add_row(
+                    family or "all",
+                    words,
+                    f"{len(fakes)} / {len(reals)}",
+                    f"{auc.value:.3f}",
+                    f"{auc.low:.2f} to {auc.high:.2f}",
+                )
+    return drawn
+
+
 def main() -> None:
     """Run what is not done yet; several processes may share one plan."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
@@ -148,6 +208,12 @@ def main() -> None:
         if at % parts == part:
             console.print(f"[bold]{run.name}[/bold] (process {os.getpid()})")
             run_one(arguments.recipe, arguments.overrides, run, arguments.out, console)
+    bank = ClassifierTask(read_recipe(arguments.recipe, arguments.overrides)).bank
+    scores = collected(arguments.out, bank)
+    (arguments.out / "scores.json").write_text(
+        json.dumps([score_record(score) for score in scores]), encoding="utf-8"
+    )
+    console.print(table(scores, seen_clips(arguments.out)))
 
 
 if __name__ == "__main__":

@@ -220,6 +220,7 @@ def test_a_run_of_cross_validation_scores_the_fold_that_it_left_out(
     assert not {face.group for face in bank.rows if face.clip in scored} & trained
     written = scores.stat().st_mtime_ns
     assert crossval.run_one(Path("classifier"), [], run, tmp_path, quiet) == scores
+    assert {score.clip for score in crossval.collected(tmp_path, bank)} == scored
     assert scores.stat().st_mtime_ns == written
 
 
