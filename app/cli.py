@@ -65,12 +65,12 @@ keys_app = typer.Typer(
 )
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="""See, fetch and check the networks.
+    help="""See and check the networks, and fetch optional ones.
 
       deepverdict models list
-      deepverdict models pull                 # all that detection uses, after showing the licences
-      deepverdict models pull face_detector
-      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull
+      deepverdict models pull                 # what there is to fetch; nothing is needed
+      deepverdict models pull yunet
+      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull yunet
       deepverdict models verify""",
 )
 data_app = typer.Typer(
@@ -476,21 +476,24 @@ def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 @models_app.command("list")
 def list_models() -> None:
-    """List every network of the manifest: what it is for, its licence, and whether it is here."""
+    """List every network of the manifest: whether it is here, what it may be used for, how sure."""
     settings = _settings()
     with _explained():
         from workers.kit import build_registry  # noqa: PLC0415
 
         registry = build_registry(settings)
-        table = Table("model", "version", "here", "commercial use", "licence", "calibrated")
-        for entry in registry.entries():
+        table = Table(Column("model", no_wrap=True), "version", "here", "calibrated")
+        for column in ("operating point", "commercial use", "licence"):
+            table.add_column(column)
+        for entry in sorted(registry.entries(), key=lambda entry: not entry.is_shipped):
             table.add_row(
                 entry.name,
                 entry.version,
                 registry.status(entry.name).word,
+                "yes" if entry.is_calibrated else "no",
+                entry.calibration.operating_point if entry.calibration else "",
                 "yes" if entry.licence.commercial_use else "[red]no[/red]",
                 entry.licence.name,
-                "yes" if entry.is_calibrated else "no",
             )
     out.print(table)
 
@@ -500,21 +503,30 @@ def pull_models(
     names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...")] = None,
 ) -> None:
     """
-    Fetch networks from where their authors publish them, or from a local mirror.
+    Fetch optional networks from where their authors publish them, or from a local mirror.
 
-      deepverdict models pull
-      deepverdict models pull frame_classifier
-      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull
+      deepverdict models pull                 # what there is to fetch; nothing is needed
+      deepverdict models pull yunet
+      DEEPVERDICT_MODELS__MIRROR=/mnt/mirror deepverdict models pull yunet
 
     Each file's SHA-256 is checked against the manifest before anything is kept.
     """
     settings = _settings()
     with _explained():
         from models.pull import pull  # noqa: PLC0415
-        from workers.kit import build_registry, wanted_models  # noqa: PLC0415
+        from workers.kit import build_registry  # noqa: PLC0415
 
         registry = build_registry(settings)
-        for name in names or wanted_models(settings):
+        if not names:
+            out.print(
+                "Nothing needs to be fetched: detection runs on the networks that came along."
+            )
+            table = Table("optional", "licence", "what it is")
+            for entry in registry.entries():
+                if not entry.is_shipped:
+                    table.add_row(entry.name, entry.licence.name, entry.what)
+            out.print(table)
+        for name in names or ():
             entry = registry.entry(name)
             out.print(
                 f"[bold]{name}[/bold] {entry.version}: {entry.licence.name}. {entry.licence.words}"

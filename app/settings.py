@@ -71,9 +71,9 @@ class AnalysisSettings(Section):
 class FaceSettings(Section):
     """Who finds the faces."""
 
-    detector: Literal["yunet", "insightface"] = "yunet"
-    """`insightface` runs SCRFD through the package of that name; its weights are for
-    non-commercial research only."""
+    detector: Literal["deepverdict", "yunet", "insightface"] = "deepverdict"
+    """Our own network, which comes with the program, or one that was pulled. `insightface` runs
+    SCRFD through the package of that name; its weights are for non-commercial research only."""
     detect_every: Annotated[int, Positive] = 10
     """Kept frames between two runs of the face detector; landmarks follow faces in between."""
 

@@ -153,6 +153,19 @@ def _print(rows: list[dict[str, object]]) -> None:
             f"{hit['fake']} of {of['fake']}",
         )
     out.print(thresholds)
+    out.print(_references(real))
+
+
+def _references(real: list[dict[str, object]]) -> Table:
+    """List how measurements lie in real clips, as `temporal_smoothness.Reference` has it."""
+    table = Table("measurement", "real clips", "median", "log MAD", title="Of real clips")
+    names = sorted({n for r in real for n in r["measurements"] if "jerk" in n})  # type: ignore[attr-defined]
+    for name in names:
+        values = np.array([r["measurements"][name] for r in real if name in r["measurements"]])  # type: ignore[index,operator]
+        logs = np.log(values[values > 0])
+        spread = np.median(np.abs(logs - np.median(logs)))
+        table.add_row(name, str(len(values)), f"{np.median(values):.5f}", f"{spread:.3f}")
+    return table
 
 
 def _value(row: dict[str, object], detector: str) -> float | None:

@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -39,6 +39,57 @@ class Original(Part):
     size_bytes: Size
 
 
+class Training(Part):
+    """From what this program's own training made a network, so that it can be made again."""
+
+    recipe: FileName  # in workers/training/recipes, less its ending
+    recipe_sha256: Sha256  # of the recipe as it was resolved, in the run's folder
+    code: str  # version of this program
+    data_manifest_sha256: Sha256
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    seconds: Annotated[float, Field(gt=0)]
+    machine: str
+    card: Annotated[str, Field(pattern=r"^docs/models/[a-z_]+\.md$")]
+
+
+class Calibration(Part):
+    """
+    How log odds become probabilities, and where the policy draws its lines.
+
+    Fitted on clips of people whom the network never saw.
+    """
+
+    slope: Annotated[float, Field(gt=0)]  # of the log odds
+    intercept: float
+    clips: Annotated[int, Field(gt=0)]  # that slope and intercept were fitted on
+    groups: Annotated[int, Field(gt=0)]  # of people, which those are from
+    manipulated_from: Annotated[float, Field(gt=0, lt=1)]  # the operating point
+    clear_below: Annotated[float, Field(gt=0, lt=1)]
+    false_positives: Annotated[int, Field(ge=0)]  # real clips at the operating point or above
+    real_clips: Annotated[int, Field(gt=0)]  # that were counted for it
+    ece: Annotated[float, Field(ge=0, le=1)]  # expected calibration error
+    words: str  # what the figures rest on
+
+    @property
+    def operating_point(self) -> str:
+        """From where clips are called manipulated, and how many real ones that took along."""
+        return (
+            f">= {self.manipulated_from:.2f}: {self.false_positives} of {self.real_clips} "
+            "real clips"
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.clear_below < self.manipulated_from:
+            raise ValueError(
+                f"want clear_below < manipulated_from, got {self.clear_below}, "
+                f"{self.manipulated_from}"
+            )
+        if self.false_positives > self.real_clips:
+            raise ValueError(f"{self.false_positives} false positives of {self.real_clips} clips")
+        return self
+
+
 class Expected(Part):
     """What one output must be on the canary input."""
 
@@ -61,7 +112,12 @@ class Canary(Part):
 
 
 class ManifestEntry(Part):
-    """One network."""
+    """
+    One network: either trained here and shipped, or a third party's and fetched on demand.
+
+    Raises:
+        ValidationError: it says neither how it was trained nor where it is published, or both.
+    """
 
     name: str
     version: str
@@ -73,12 +129,28 @@ class ManifestEntry(Part):
     output: str
     trained_on: str  # the data, and its terms, in words
     caveat: str | None = None  # what must be said wherever its opinion is shown
-    is_calibrated: bool  # whether its probabilities were fitted on held-out clips
-    is_pulled_by_default: bool = True
     converter: str | None = None  # a name in models.convert.CONVERTERS; None: served as published
-    originals: Annotated[tuple[Original, ...], Field(min_length=1)]
+    originals: tuple[Original, ...] = ()  # of a third party's
+    training: Training | None = None  # of one of our own
+    calibration: Calibration | None = None
     licence: Licence
     canary: Canary
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.originals) == (self.training is not None):
+            raise ValueError("want either originals or training")
+        return self
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with this program; all others are fetched when somebody asks."""
+        return self.training is not None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its probabilities were fitted on held-out clips."""
+        return self.calibration is not None
 
     @property
     def versioned_name(self) -> str:

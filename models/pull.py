@@ -45,12 +45,15 @@ def pull(
 
     Raises:
         ModelUnavailable: an original cannot be had or is not the one that was pinned, or the
-            converted file is not; nothing is put in place then.
+            converted file is not; nothing is put in place then. Or the network is one of our own,
+            which is nowhere to be pulled from.
     """
     entry = registry.entry(name)
     status = registry.status(name)
     if status.word is Presence.VERIFIED and status.path is not None:
         return status.path
+    if entry.is_shipped:
+        raise ModelUnavailable(f"{name} is not pulled but comes with this program; {status.detail}")
     tell = progress or (lambda _what, _done, _total: None)
     originals: list[bytes] = []
     for original in entry.originals:
@@ -68,7 +71,7 @@ def pull(
             advice="the converter or the `onnx` package differs from those the manifest was made "
             "with; install the versions of constraints.txt",
         )
-    return _put(served, registry.pulled_dir / entry.file)
+    return put(served, registry.pulled_dir / entry.file)
 
 
 def _fetch(
@@ -127,7 +130,7 @@ def _check(
         raise ModelUnavailable(f"{what} is sha256:{found}, want sha256:{sha256}; {advice}")
 
 
-def _put(content: bytes, path: Path) -> Path:
+def put(content: bytes, path: Path) -> Path:
     """Write so that a reader sees the whole file or none, whenever the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

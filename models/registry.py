@@ -54,6 +54,7 @@ class OnnxModel:
         self.version = entry.version
         self.versioned_name = entry.versioned_name  # how findings name it
         self.sha256 = entry.sha256
+        self.calibration = entry.calibration
         self.is_calibrated = entry.is_calibrated
         self.caveat = entry.caveat
         self.input_names: tuple[str, ...] = tuple(i.name for i in session.get_inputs())
@@ -190,13 +191,19 @@ class Registry:
             detail = (
                 f"mismatch: {path} is sha256:{found}{' and longer' if is_longer else ''}, the "
                 f"manifest pins sha256:{entry.sha256} ({entry.size_bytes} bytes); remove the file "
-                f"and run `deepverdict models pull {entry.name}`"
+                f"and {self._remedy(entry)}"
             )
             wrong = _status(entry, Presence.MISMATCH, detail, path)
         if wrong is not None:
             return wrong, None
-        detail = f"missing: run `deepverdict models pull {entry.name}`"
-        return _status(entry, Presence.MISSING, detail, None), None
+        return _status(entry, Presence.MISSING, f"missing: {self._remedy(entry)}", None), None
+
+    def _remedy(self, entry: ManifestEntry) -> str:
+        """Say how the right bytes get into place."""
+        if entry.is_shipped:
+            path = self.shipped_dir / entry.file
+            return f"put {path} back, from the repository or by installing this version anew"
+        return f"run `deepverdict models pull {entry.name}`"
 
 
 def verify(registry: Registry) -> tuple[ModelStatus, ...]:

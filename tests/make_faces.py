@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from workers.detection.stage import (
     CROP_SIDE_PX,
     LANDMARKS,
+    LANDMARKS_WITH_IRISES,
     THUMBNAIL_SIDE_PX,
     FaceClip,
     FaceSample,
@@ -29,12 +30,13 @@ FRAME_WIDTH_PX, FRAME_HEIGHT_PX = 1280, 720
 
 
 def make_landmarks(pts_s: NDArray[np.float64], *, face_px: float = 160.0) -> Floats:
-    """Draw `[T, 468, 2]` landmarks of a head that sways and blinks."""
+    """Draw `[T, 478, 2]` landmarks of a head that sways and blinks, and looks ahead."""
     order = np.arange(LANDMARKS)
     radius = np.sqrt((order + 0.5) / LANDMARKS) / 2
     angle = order * np.pi * (3 - np.sqrt(5))
     face = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    points = np.broadcast_to(face, (len(pts_s), LANDMARKS, 2)).copy()
+    points = np.zeros((len(pts_s), LANDMARKS_WITH_IRISES, 2))
+    points[:, :LANDMARKS] = face
     since_blink_s = np.mod(pts_s, BLINK_EVERY_S)
     lid = np.where(since_blink_s < BLINK_S, np.abs(np.cos(np.pi * since_blink_s / BLINK_S)), 1.0)
     openness = SHUT + (OPEN - SHUT) * lid
@@ -44,6 +46,8 @@ def make_landmarks(pts_s: NDArray[np.float64], *, face_px: float = 160.0) -> Flo
         up = width / 2 * np.array([0, -1, -1, 0, 1, 1])
         points[:, eye, 0] = centre_x + across
         points[:, eye, 1] = -0.15 + openness[:, None] * up
+    iris = 0.03 * np.array([(0, 0), (1, 0), (0, -1), (-1, 0), (0, 1)])
+    points[:, LANDMARKS:] = np.concatenate([iris + np.array([x, -0.15]) for x in (-0.2, 0.2)])
     sway = np.stack([np.sin(2 * np.pi * 0.2 * pts_s), np.cos(2 * np.pi * 0.15 * pts_s)], axis=-1)
     middle = np.array([FRAME_WIDTH_PX / 2, FRAME_HEIGHT_PX / 2])
     return np.float32(points * face_px + middle + 0.1 * face_px * sway[:, None])

@@ -11,7 +11,15 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from models.manifest import Canary, Expected, Licence, ManifestEntry, Original
+from models.manifest import (
+    Calibration,
+    Canary,
+    Expected,
+    Licence,
+    ManifestEntry,
+    Original,
+    Training,
+)
 from models.registry import OnnxModel, Registry
 
 FACES = ("faces", TensorProto.UINT8, ["N", 256, 256, 3])
@@ -49,8 +57,8 @@ def _brightness() -> list[onnx.NodeProto]:
     ]
 
 
-def make_classifier_onnx() -> bytes:
-    """Make a classifier by brightness: `fake_logit` is 16 * (mean / 255) - 8."""
+def make_classifier_onnx(*, slope: float = 16) -> bytes:
+    """Make a classifier by brightness: `fake_logit` is slope * (mean / 255) - 8."""
     return make_onnx(
         [
             *_brightness(),
@@ -58,7 +66,7 @@ def make_classifier_onnx() -> bytes:
             helper.make_node("Sub", ["scaled", "offset"], ["fake_logit"]),
         ],
         outputs={"fake_logit": ["N"]},
-        tensors=[_constant("most", 255), _constant("slope", 16), _constant("offset", 8)],
+        tensors=[_constant("most", 255), _constant("slope", slope), _constant("offset", 8)],
     )
 
 
@@ -105,10 +113,11 @@ def make_entry(
     canary: Canary | None = None,
     converter: str | None = None,
     originals: tuple[Original, ...] | None = None,
-    is_calibrated: bool = False,
+    training: Training | None = None,
+    calibration: Calibration | None = None,
     caveat: str | None = None,
 ) -> ManifestEntry:
-    """Describe a network that is served as published, under the mirror name `tiny.bin`."""
+    """Describe a network; one served as published, as `tiny.bin` in a mirror, unless trained."""
     digest = hashlib.sha256(content).hexdigest()
     published = Original(
         url="https://example.org/tiny.onnx",
@@ -127,11 +136,42 @@ def make_entry(
         output="one number",
         trained_on="nothing",
         caveat=caveat,
-        is_calibrated=is_calibrated,
         converter=converter,
-        originals=originals or (published,),
+        originals=() if training else originals or (published,),
+        training=training,
+        calibration=calibration,
         licence=Licence(name="CC0-1.0", commercial_use=True, words="do as you like"),
         canary=canary or make_canary("fake_logit", mean=-8.0),
+    )
+
+
+def make_training() -> Training:
+    """Tell of a run that made a network of our own."""
+    return Training(
+        recipe="classifier",
+        recipe_sha256="1" * 64,
+        code="0.1.0+abc1234",
+        data_manifest_sha256="2" * 64,
+        seeds=(0,),
+        seconds=60.0,
+        machine="a machine",
+        card="docs/models/tiny.md",
+    )
+
+
+def make_calibration(*, slope: float = 1.0, intercept: float = 0.0) -> Calibration:
+    """Turn log odds into probabilities along this line."""
+    return Calibration(
+        slope=slope,
+        intercept=intercept,
+        clips=60,
+        groups=20,
+        manipulated_from=0.9,
+        clear_below=0.2,
+        false_positives=1,
+        real_clips=30,
+        ece=0.05,
+        words="60 clips of 20 groups",
     )
 
 
@@ -159,13 +199,11 @@ def make_model(
     *,
     name: str,
     canary: Canary,
-    is_calibrated: bool = False,
+    calibration: Calibration | None = None,
     caveat: str | None = None,
 ) -> OnnxModel:
     """Load a network by way of a registry of its own."""
-    entry = make_entry(
-        content, name=name, canary=canary, is_calibrated=is_calibrated, caveat=caveat
-    )
+    entry = make_entry(content, name=name, canary=canary, calibration=calibration, caveat=caveat)
     registry = make_registry(folder / name, entry)
     install(registry, entry, content)
     return registry.load(name)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,9 @@ import cv2
 import pytest
 
 from app.views import AnalysisView
-from models.pull import pull
-from models.registry import Registry
 from tests.media import make_video
 
+OURS = {"face_detector", "face_landmarks", "frame_classifier", "fake_segmenter"}
 COMMANDS = (
     "scan",
     "up",
@@ -51,16 +51,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("clips") / "nobody.mp4", frames=12)
 
 
-@pytest.fixture(scope="module")
-def pulled(tmp_path_factory: pytest.TempPathFactory, shared_weights: Path) -> Path:
-    folder = tmp_path_factory.mktemp("pulled")
-    registry = Registry(shipped_dir=folder / "none", pulled_dir=folder)
-    for entry in registry.entries():
-        if entry.is_pulled_by_default:
-            pull(entry.name, registry=registry, mirror=shared_weights)
-    return folder
-
-
 def test_help_names_every_command_and_teaches_by_example(tmp_path: Path):
     top = run(tmp_path, "--help")
 
@@ -72,8 +62,20 @@ def test_help_names_every_command_and_teaches_by_example(tmp_path: Path):
         assert f"deepverdict {command}" in shown.stdout
 
 
-def test_scan_without_networks_says_so_and_never_guesses(tmp_path: Path, clip: Path):
+def test_scan_of_a_clone_and_nothing_else_looks_for_faces(tmp_path: Path, clip: Path):
     done = run(tmp_path, "scan", clip, "--json")
+
+    view = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert view["verdict"]["reasons"][0].startswith("no_face: ")
+    assert set(view["provenance"]["models"]) == OURS
+    assert {a["abstention"]["reason"] for a in view["abstentions"]} == {"no_face"}
+
+
+def test_scan_with_a_network_that_was_not_pulled_says_so_and_never_guesses(
+    tmp_path: Path, clip: Path
+):
+    done = run(tmp_path, "scan", clip, "--json", FACES__DETECTOR="yunet")
 
     view = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
@@ -83,6 +85,9 @@ def test_scan_without_networks_says_so_and_never_guesses(tmp_path: Path, clip: P
     assert view["verdict"]["reasons"][0].startswith("model_missing: ")
     assert view["video"]["frames_decoded"] == 12
     assert {a["abstention"]["reason"] for a in view["abstentions"]} == {"model_missing"}
+    assert {a["abstention"]["needs"] for a in view["abstentions"]} == {
+        "deepverdict models pull yunet"
+    }
 
 
 def test_scan_prints_one_line_of_json_a_file_and_nothing_else(tmp_path: Path, clip: Path):
@@ -119,12 +124,12 @@ def test_scan_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path):
 
 @pytest.mark.shared
 def test_scan_of_a_real_face_gives_evidence_and_masks_where_the_face_is(
-    tmp_path: Path, pulled: Path, shared_media: Path
+    tmp_path: Path, shared_media: Path
 ):
     film = shared_media / "videos/fake/face2face__469_481__c23__523194.mp4"
     out = tmp_path / "pictures"
 
-    done = run(tmp_path, "scan", film, "--json", "--out", out, MODELS__DIR=str(pulled))
+    done = run(tmp_path, "scan", film, "--json", "--out", out)
 
     view = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
@@ -139,12 +144,8 @@ def test_scan_of_a_real_face_gives_evidence_and_masks_where_the_face_is(
     assert 0 <= view["verdict"]["fake_probability"] <= 1
     assert said["frame_classifier"]["finding"]["frames"] >= 16
     assert said["blink_rate"]["abstention"]["reason"] == "track_too_short"
-    assert set(view["provenance"]["models"]) == {
-        "face_detector",
-        "face_landmarks",
-        "frame_classifier",
-        "pixel_segmenter",
-    }
+    assert said["frame_classifier"]["finding"]["is_calibrated"]
+    assert set(view["provenance"]["models"]) == OURS
     size = (view["video"]["height"], view["video"]["width"])
     masks = [cv2.imread(path, cv2.IMREAD_GRAYSCALE) for path in view["masks"]]
     assert masks
@@ -180,19 +181,33 @@ def test_a_key_cannot_be_made_before_the_tables_are_and_it_says_what_to_do(tmp_p
     assert "Traceback" not in done.stderr
 
 
-def test_models_are_listed_with_their_licences_whether_here_or_not(tmp_path: Path):
-    listed = run(tmp_path, "models", "list", COLUMNS="160").stdout
+def test_models_are_listed_with_what_they_are_good_for_whether_here_or_not(tmp_path: Path):
+    done = run(tmp_path, "models", "list")
 
-    assert "insightface_scrfd" in listed
-    assert "missing" in listed
-    assert "Apache-2.0" in listed
+    by_name = {line.split()[1]: line for line in done.stdout.splitlines() if len(line.split()) > 2}
+    assert max(map(done.stdout.index, OURS)) < done.stdout.index("classnseg")
+    assert "missing" in by_name["insightface_scrfd"]
+    assert "Apache-2.0" in by_name["face_mesh_468"]
+    for name in OURS:
+        assert "verified" in by_name[name]
+    assert re.search(r">= 0\.\d\d: \d+", by_name["frame_classifier"])
+
+
+def test_nothing_needs_to_be_pulled_and_what_may_be_is_listed(tmp_path: Path):
+    done = run(tmp_path, "models", "pull")
+
+    assert done.returncode == 0
+    assert "Nothing needs to be fetched" in done.stdout
+    assert "insightface_scrfd" in done.stdout
+    assert not any(name in done.stdout for name in OURS)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.shared
 def test_models_are_pulled_from_a_mirror_and_verified(tmp_path: Path, shared_weights: Path):
     mirror = {"MODELS__MIRROR": str(shared_weights)}
 
-    pulled = run(tmp_path, "models", "pull", "face_detector", **mirror)
+    pulled = run(tmp_path, "models", "pull", "yunet", **mirror)
     verified = run(tmp_path, "models", "verify")
     weight = next((tmp_path / "data/models").rglob("*.onnx"))
     weight.write_bytes(weight.read_bytes()[:-1] + b"!")

@@ -34,7 +34,7 @@ def test_the_demo_judges_a_file_and_leaves_no_process(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mine.mp4" in done.stdout
     assert "INCONCLUSIVE" in done.stdout
-    assert "model_missing" in done.stdout
+    assert "no_face" in done.stdout
     assert [p for p in psutil.process_iter() if _is_of(p, str(tmp_path))] == []
 
 

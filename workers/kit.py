@@ -11,29 +11,41 @@ from pathlib import Path
 from app.errors import SandboxUnavailable
 from app.settings import Settings
 from app.version import code_version
-from models.registry import OnnxModel, Presence, Registry
+from models.registry import Presence, Registry
 from workers.detection.analyze import Analyzer
 from workers.detection.decode import Sandbox, check_sandbox
 from workers.detection.detectors.blink_rate import BlinkRate
 from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.detectors.pixel_segmenter import PixelSegmenter
 from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
-from workers.detection.face_detectors import FaceDetector, InsightFaceDetector, YuNet
+from workers.detection.face_detectors import (
+    DeepverdictDetector,
+    FaceDetector,
+    InsightFaceDetector,
+    YuNet,
+)
 from workers.detection.face_mesh import FaceMesh
 from workers.detection.faces import FaceFollower
+from workers.detection.landmarks import FaceLandmarks, Landmarker
 
-FACE_DETECTORS = {"yunet": "face_detector", "insightface": "insightface_scrfd"}
+FACE_DETECTORS = {
+    "deepverdict": "face_detector",
+    "yunet": "yunet",
+    "insightface": "insightface_scrfd",
+}
 LANDMARKS = "face_landmarks"
 FRAME_CLASSIFIER = "frame_classifier"
-PIXEL_SEGMENTER = "pixel_segmenter"
+SEGMENTER = "fake_segmenter"
+TEACHER_FINDER, TEACHER_LANDMARKS = "yunet", "face_mesh_468"
 
 
 def build_analyzer(settings: Settings) -> Analyzer:
     """
-    Load every network that is in place and put the parts together.
+    Load the networks and put the parts together.
 
     Raises:
-        ModelUnavailable: a network's bytes are not the ones that the manifest pins.
+        ModelUnavailable: a network that comes with the program is missing, or a network's bytes
+            are not the ones that the manifest pins.
         SandboxUnavailable: the decoder cannot be jailed, and no setting allows that.
     """
     registry = build_registry(settings)
@@ -44,8 +56,8 @@ def build_analyzer(settings: Settings) -> Analyzer:
         allow_unsandboxed=settings.worker.allow_unsandboxed,
         follower=_follower(settings, registry),
         detectors=(
-            FrameClassifier(_load(registry, FRAME_CLASSIFIER)),
-            PixelSegmenter(_load(registry, PIXEL_SEGMENTER)),
+            FrameClassifier(registry.load(FRAME_CLASSIFIER)),
+            PixelSegmenter(registry.load(SEGMENTER)),
             TemporalSmoothness(),
             BlinkRate(),
         ),
@@ -68,7 +80,7 @@ def build_registry(settings: Settings) -> Registry:
 
 def wanted_models(settings: Settings) -> tuple[str, ...]:
     """Name the networks that detection uses under these settings, in the manifest's words."""
-    return (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, PIXEL_SEGMENTER)
+    return (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, SEGMENTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +88,7 @@ class FaceNetworks:
     """What finds faces and places their points."""
 
     detector: FaceDetector
-    landmarks: FaceMesh
+    landmarks: Landmarker
 
 
 def face_networks(settings: Settings) -> FaceNetworks:
@@ -87,17 +99,37 @@ def face_networks(settings: Settings) -> FaceNetworks:
         ModelUnavailable: one is missing, or its bytes are not the ones that the manifest pins.
     """
     registry = build_registry(settings)
-    weights = registry.read(FACE_DETECTORS[settings.faces.detector])
-    detector: FaceDetector = (
-        InsightFaceDetector(weights) if settings.faces.detector == "insightface" else YuNet(weights)
+    landmarks = FaceLandmarks(registry.load(LANDMARKS))
+    return FaceNetworks(detector=_finder(settings, registry), landmarks=landmarks)
+
+
+def teacher_networks(settings: Settings) -> FaceNetworks:
+    """
+    Load the third parties' networks that our own learned faces from.
+
+    Raises:
+        ModelUnavailable: one was not pulled, or its bytes are not the ones that the manifest pins.
+    """
+    registry = build_registry(settings)
+    return FaceNetworks(
+        detector=YuNet(registry.read(TEACHER_FINDER)),
+        landmarks=FaceMesh(registry.load(TEACHER_LANDMARKS)),
     )
-    return FaceNetworks(detector=detector, landmarks=FaceMesh(registry.load(LANDMARKS)))
+
+
+def _finder(settings: Settings, registry: Registry) -> FaceDetector:
+    chosen = settings.faces.detector
+    name = FACE_DETECTORS[chosen]
+    if chosen == "deepverdict":
+        return DeepverdictDetector(registry.load(name))
+    return (YuNet if chosen == "yunet" else InsightFaceDetector)(registry.read(name))
 
 
 def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
-    """Build what follows faces; None where one of its networks is missing."""
-    wanted = (FACE_DETECTORS[settings.faces.detector], LANDMARKS)
-    if any(registry.status(name).word is Presence.MISSING for name in wanted):
+    """Build what follows faces; None where the optional network that was chosen is missing."""
+    finder = FACE_DETECTORS[settings.faces.detector]
+    is_optional = not registry.entry(finder).is_shipped
+    if is_optional and registry.status(finder).word is Presence.MISSING:
         return None
     networks = face_networks(settings)
     return FaceFollower(
@@ -107,13 +139,6 @@ def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
         samples_per_person=settings.analysis.samples_per_person,
         max_persons=settings.analysis.max_persons,
     )
-
-
-def _load(registry: Registry, name: str) -> OnnxModel | None:
-    """Load a network; None where it is missing, which is allowed, unlike wrong bytes."""
-    if registry.status(name).word is Presence.MISSING:
-        return None
-    return registry.load(name)
 
 
 def _tried_sandbox(settings: Settings) -> Sandbox:

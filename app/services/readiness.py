@@ -94,8 +94,8 @@ def _on_models(missing: Sequence[str]) -> str:
     if not missing:
         return "every model is there, its bytes verified"
     return (
-        f"missing where a worker runs: {', '.join(missing)}; the detectors that need them abstain. "
-        "Run `deepverdict models pull` there and start the worker again"
+        f"missing where a worker runs: {', '.join(missing)}; what needs them abstains. Run "
+        f"`deepverdict models pull {' '.join(missing)}` there and start the worker again"
     )
 
 

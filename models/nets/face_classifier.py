@@ -1,5 +1,7 @@
 """Was the face in this picture manipulated? A small network over features of several depths."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -93,3 +95,26 @@ class ServedClassifier(nn.Module):
             ).permute(0, 2, 3, 1)
         logits: Tensor = self.classifier(view)
         return logits
+
+
+class Committee(nn.Module):
+    """
+    Classifiers that judge together: `faces` uint8 `[N, 256, 256, 3]` -> `fake_logit` `[N]`.
+
+    Args:
+        members: as each is served.
+        weights: of the log odds of each in the sum.
+    """
+
+    def __init__(self, members: Sequence[ServedClassifier], weights: Sequence[float]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self._weights = tuple(weights)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Judge served crops."""
+        logits = [
+            weight * member(faces)
+            for weight, member in zip(self._weights, self.members, strict=True)
+        ]
+        return torch.stack(logits).sum(dim=0)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.domain.evidence import AbstainReason, DetectorName
 from app.domain.job import JobState
+from app.domain.policy import CURRENT
 from app.domain.report import JobSummary
 from app.domain.verdict import Label
 from app.views import AnalysisView, JobSummaryView, JobView, ScanView
@@ -40,7 +41,7 @@ def test_a_judged_job_is_written_as_the_design_shows_it() -> None:
         "reasons": ["person p1: 0.94"],
         "statement": "Strong signs that the face of one person was manipulated, from 0:03 to 0:11.",
         "caveat": "A caveat.",
-        "policy": "2026-11-21.1",
+        "policy": CURRENT.version,
     }
     assert job["persons"] == [
         {

@@ -30,6 +30,7 @@ class DrawnNetwork:
     name = "drawn"
     version = "1.0"
     versioned_name = "drawn@1.0"
+    calibration = None
     is_calibrated = False
     caveat = None
 
@@ -109,16 +110,6 @@ def test_a_network_is_not_asked_of_a_person_with_no_crops(detector: Detector) ->
     evidence = detector.examine(without_samples(make_clip()), PRIOR).evidence
 
     assert isinstance(evidence, Abstention), evidence
-
-
-@pytest.mark.parametrize("kind", [FrameClassifier, PixelSegmenter])
-def test_a_detector_whose_network_is_missing_says_so(
-    kind: type[FrameClassifier] | type[PixelSegmenter],
-) -> None:
-    evidence = kind(None).examine(make_clip(), PRIOR).evidence
-
-    assert isinstance(evidence, Abstention)
-    assert evidence.reason == AbstainReason.MODEL_MISSING
 
 
 @each

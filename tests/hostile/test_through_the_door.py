@@ -16,8 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-from models.pull import pull
-from models.registry import Registry
 from tests import media
 
 JUDGED_WITHIN_S = 60
@@ -52,7 +50,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     environment = {
         "PATH": os.environ["PATH"],
         "DEEPVERDICT_DATA_DIR": str(home / "data"),
-        "DEEPVERDICT_MODELS__DIR": str(_networks(home / "models")),
         "DEEPVERDICT_LOG_LEVEL": "WARNING",
     }
     command = [sys.executable, "-m", "app.cli"]
@@ -75,16 +72,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         finally:
             process.terminate()
             process.wait(timeout=60)
-
-
-def _networks(folder: Path) -> Path:
-    """Put the face networks in place where they are at hand; without, nobody is looked for."""
-    weights = Path(os.environ.get("DEEPVERDICT_TEST_WEIGHTS", "../shared/weights"))
-    registry = Registry(shipped_dir=folder / "none", pulled_dir=folder)
-    if weights.is_dir():
-        for name in ("face_detector", "face_landmarks"):
-            pull(name, registry=registry, mirror=weights)
-    return folder
 
 
 def _truncated(folder: Path) -> Path:
@@ -145,12 +132,7 @@ def test_a_truncated_video_is_inconclusive_and_says_how_much_of_it_was_there(
     assert job["video"]["frames_decoded"] < job["video"]["frames_expected"]
 
 
-@pytest.mark.shared
-def test_a_video_with_nobody_in_it_is_inconclusive_no_face(
-    service: Service,
-    tmp_path: Path,
-    shared_weights: Path,
-):
+def test_a_video_with_nobody_in_it_is_inconclusive_no_face(service: Service, tmp_path: Path):
     job = service.judge(media.make_video(tmp_path / "nobody.mp4", size=(320, 240)))
 
     assert job["state"] == "succeeded"

@@ -1,33 +1,80 @@
 """Does the manifest say enough of every network, and can no entry of it reach where it must not?"""
 
+import hashlib
 import re
 
 import pytest
 from pydantic import ValidationError
 
+from app.domain.policy import CURRENT
+from app.settings import Settings
 from models.convert import CONVERTERS
-from models.manifest import parse_manifest, shipped_manifest
+from models.manifest import Calibration, ManifestEntry, parse_manifest, shipped_manifest
+from models.registry import Registry
 from tests.conftest import ROOT
+from tests.make_models import make_calibration, make_entry, make_training
+from workers.kit import wanted_models
 
 MANIFEST = (ROOT / "models" / "manifest.toml").read_text(encoding="utf-8")
 
 
-def test_every_network_that_a_detector_or_the_face_work_wants_is_in_it():
-    wanted = {"face_detector", "face_landmarks", "frame_classifier", "pixel_segmenter"}
+OURS = ("face_detector", "face_landmarks", "frame_classifier", "fake_segmenter")
+THEIRS = ("yunet", "face_mesh_468", "meso4_f2f", "classnseg", "insightface_scrfd")
+WEIGHTS = ROOT / "models" / "weights"
+MOST_BYTES = 25_000_000
 
-    assert wanted | {"insightface_scrfd"} == set(shipped_manifest())
-    assert wanted == {n for n, e in shipped_manifest().items() if e.is_pulled_by_default}
+
+def ours() -> list[ManifestEntry]:
+    return [shipped_manifest()[name] for name in OURS]
 
 
-def test_the_one_network_that_may_not_be_sold_says_so():
-    barred = {n for n, e in shipped_manifest().items() if not e.licence.commercial_use}
+def test_everything_that_detection_uses_is_our_own_and_comes_along():
+    assert {n for n, e in shipped_manifest().items() if e.is_shipped} == set(OURS)
+    assert set(wanted_models(Settings(_env_file=None))) == set(OURS)
+    assert set(shipped_manifest()) == {*OURS, *THEIRS}
 
-    assert barred == {"insightface_scrfd"}
+
+def test_the_shipped_weights_are_those_that_are_pinned_and_no_others():
+    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in WEIGHTS.iterdir()}
+
+    assert found == {entry.file: entry.sha256 for entry in ours()}
+    assert sum(entry.size_bytes for entry in ours()) < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_shipped_network_loads_and_has_a_card(name):
+    entry = shipped_manifest()[name]
+    registry = Registry(shipped_dir=WEIGHTS, pulled_dir=WEIGHTS / "none", threads=1)
+
+    assert registry.load(name).sha256 == entry.sha256
+    assert entry.training is not None
+    assert (ROOT / entry.training.card).is_file()
+
+
+def test_what_learned_from_research_data_is_not_for_sale_and_says_so():
+    assert not any(entry.licence.commercial_use for entry in ours())
+    assert all("non-commercial" in entry.licence.words for entry in ours())
     assert "NON-COMMERCIAL" in shipped_manifest()["insightface_scrfd"].licence.words
 
 
-@pytest.mark.parametrize("entry", shipped_manifest().values(), ids=lambda e: e.name)
-def test_every_entry_can_be_made_from_its_originals(entry):
+def test_the_network_that_has_a_say_is_calibrated():
+    assert shipped_manifest()["frame_classifier"].is_calibrated
+
+
+def test_the_policy_draws_its_lines_where_the_calibration_was_measured():
+    calibration = shipped_manifest()["frame_classifier"].calibration
+
+    assert calibration is not None
+    assert calibration.manipulated_from == CURRENT.manipulated_from
+    assert calibration.clear_below == CURRENT.clear_below
+    counted = f"{calibration.false_positives} of {calibration.real_clips} real clips"
+    assert counted in CURRENT.caveat
+    assert "not covered" in CURRENT.caveat
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_every_third_party_s_entry_can_be_made_from_its_originals(name):
+    entry = shipped_manifest()[name]
     if entry.converter is None:
         assert [o.sha256 for o in entry.originals] == [entry.sha256]
     else:
@@ -54,5 +101,29 @@ def test_an_upstream_that_is_not_encrypted_is_refused():
 
 
 def test_a_misspelt_key_is_refused():
-    with pytest.raises(ValidationError, match="is_calibratd"):
-        parse_manifest(MANIFEST.replace("is_calibrated", "is_calibratd", 1))
+    with pytest.raises(ValidationError, match="trained_onn"):
+        parse_manifest(MANIFEST.replace("trained_on =", "trained_onn =", 1))
+
+
+def test_a_network_is_either_our_own_or_a_third_party_s():
+    entry = make_entry(b"x").model_dump()
+    training = make_training().model_dump()
+
+    with pytest.raises(ValidationError, match="either originals or training"):
+        ManifestEntry.model_validate(entry | {"training": training})
+    with pytest.raises(ValidationError, match="either originals or training"):
+        ManifestEntry.model_validate(entry | {"originals": ()})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"clear_below": 0.9}, {"clear_below": 0.95}, {"false_positives": 31}, {"slope": 0.0}],
+    ids=["no band", "lines crossed", "more alarms than clips", "no slope"],
+)
+def test_a_calibration_that_cannot_be_is_refused(change):
+    with pytest.raises(ValidationError):
+        Calibration.model_validate(make_calibration().model_dump() | change)
+
+
+def test_the_operating_point_is_said_with_its_false_alarms():
+    assert make_calibration().operating_point == ">= 0.90: 1 of 30 real clips"

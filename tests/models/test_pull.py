@@ -16,7 +16,13 @@ from models.manifest import Original
 from models.pull import pull
 from models.registry import Presence, Registry
 from tests.conftest import ROOT
-from tests.make_models import install, make_classifier_onnx, make_entry, make_registry
+from tests.make_models import (
+    install,
+    make_classifier_onnx,
+    make_entry,
+    make_registry,
+    make_training,
+)
 from tests.models.make_https import Answer, serve
 
 TINY = make_classifier_onnx()
@@ -224,11 +230,24 @@ def test_an_upstream_that_nobody_vouches_for_is_refused(tmp_path):
             pull("tiny", registry=make_registry(tmp_path, entry), mirror=None, tls=stranger)
 
 
+def test_a_network_of_our_own_is_nowhere_to_be_pulled_from(tmp_path, mirror):
+    entry = make_entry(TINY, training=make_training())
+    registry = make_registry(tmp_path, entry)
+    (mirror / "tiny.bin").write_bytes(TINY)
+
+    with pytest.raises(ModelUnavailable, match="comes with this program"):
+        pull("tiny", registry=registry, mirror=mirror)
+
+    registry.shipped_dir.mkdir()
+    (registry.shipped_dir / entry.file).write_bytes(TINY)
+    assert pull("tiny", registry=registry, mirror=None) == registry.shipped_dir / entry.file
+
+
 @pytest.mark.parametrize(
     "name",
-    ["face_detector", "face_landmarks", "frame_classifier", "pixel_segmenter", "insightface_scrfd"],
+    ["yunet", "face_mesh_468", "meso4_f2f", "classnseg", "insightface_scrfd"],
 )
-def test_every_network_of_the_manifest_can_be_pulled_from_the_mirror_and_answers(
+def test_every_third_party_s_network_can_be_pulled_from_the_mirror_and_answers(
     tmp_path, shared_weights, name
 ):
     registry = Registry(shipped_dir=tmp_path / "none", pulled_dir=tmp_path / "pulled", threads=1)

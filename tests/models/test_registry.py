@@ -24,6 +24,7 @@ from tests.make_models import (
     make_entry,
     make_onnx,
     make_registry,
+    make_training,
 )
 
 TINY = make_classifier_onnx()
@@ -66,6 +67,18 @@ def test_a_network_that_is_not_there_is_missing_and_says_what_to_do(registry):
     assert Presence.MISSING is registry.status("tiny").word
     with pytest.raises(ModelUnavailable, match="deepverdict models pull tiny"):
         registry.load("tiny")
+
+
+def test_a_shipped_network_that_is_not_there_is_to_be_put_back_not_pulled(tmp_path):
+    registry = make_registry(tmp_path, make_entry(TINY, training=make_training()))
+
+    with pytest.raises(ModelUnavailable, match=r"put .*shipped/tiny\.onnx back"):
+        registry.load("tiny")
+
+    registry.shipped_dir.mkdir()
+    (registry.shipped_dir / "tiny.onnx").write_bytes(b"spoilt")
+    assert "put" in registry.status("tiny").detail
+    assert "pull" not in registry.status("tiny").detail
 
 
 def test_a_name_that_the_manifest_does_not_have_is_refused_with_those_it_has(registry):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from workers.detection.stage import CROP_MARGIN, CROP_SIDE_PX, Floats, Image
 
-# Of MediaPipe's 468 points. Left and right are the viewer's.
+# Of MediaPipe's points. Left and right are the viewer's.
 LEFT_EYE = (33, 133, 159, 145)  # outer corner, inner corner, upper lid, lower lid
 RIGHT_EYE = (263, 362, 386, 374)
 MOUTH = (61, 291)  # corners
@@ -72,7 +72,7 @@ def region_of_points(box_px: Floats, points_px: Floats) -> FaceRegion:
 
 
 def region_of_landmarks(landmarks_px: Floats) -> FaceRegion:
-    """Return the region of `[468, 2]` landmarks: the smallest turned square around them all."""
+    """Return the region of `[P, 2]` landmarks: the smallest turned square around them all."""
     points = landmarks_px.astype(np.float64)
     angle = _angle_rad(
         points[list(LEFT_EYE)].mean(axis=0),

@@ -68,9 +68,9 @@ class Analyzer:
     Analyses one video after the other.
 
     Args:
-        follower: None where a network that finds or follows faces is missing: then every video is
-            decoded, and nobody is found in it.
-        detectors: in the order in which they are asked. One whose network is missing abstains.
+        follower: None where the network that was chosen to find faces is missing: then every video
+            is decoded, and nobody is found in it.
+        detectors: in the order in which they are asked.
         models: every network that is wanted: "sha256:...", or "missing: ..." in words.
         code: version of this program.
         device: where networks run.
@@ -245,7 +245,7 @@ class Analyzer:
             reason, detail, needs = (
                 AbstainReason.MODEL_MISSING,
                 f"not in place: {', '.join(missing)}",
-                "deepverdict models pull",
+                f"deepverdict models pull {' '.join(missing)}",
             )
         else:
             reason, detail, needs = _why_nobody(followed)

@@ -1,44 +1,21 @@
-"""Where do the 468 points of one face lie, and is a face there at all?"""
+"""Where does the MediaPipe face mesh lie? The teacher of our own landmarks; opt-in."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workers.detection.align import FaceRegion, crop
-from workers.detection.stage import LANDMARKS, Floats, Image
+from workers.detection.landmarks import Landmarks, Network, in_frame, presence
+from workers.detection.stage import LANDMARKS, Image
 
 SIDE_PX = 192
 MARGIN = 1.5
 INPUT, POINTS, PRESENCE = "input_1", "conv2d_21", "conv2d_31"
 
 
-class Network(Protocol):
-    """What is needed of `models.registry.OnnxModel`."""
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs, in order."""
-        ...
-
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-        """Run once; gives the outputs in the order of `output_names`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Landmarks:
-    """What the network sees in one region of one frame."""
-
-    points_px: Floats  # [468, 2] in pixels of the frame
-    presence: float  # [0, 1]; how sure the network is that a face is there
-
-
 class FaceMesh:
     """
-    Places the MediaPipe face mesh in a region where a face is known, or thought, to be.
+    Places the 468 points of the mesh, without irises.
 
     Source: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile
     GPUs", 2019.
@@ -50,16 +27,17 @@ class FaceMesh:
         self._presence = network.output_names.index(PRESENCE)
 
     def place(self, rgb: Image, region: FaceRegion) -> Landmarks:
-        """Place the points; they mean something only where `presence` is high."""
+        """Place the points of one face; they mean something only where `presence` is high."""
         wide = region.scaled(MARGIN)
         picture = crop(rgb, wide, side_px=SIDE_PX)
-        # One at a time: the network's batch is fixed at 1.
         batch = picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
         outputs = self._network.run({INPUT: batch})
         in_crop = outputs[self._points].reshape(LANDMARKS, 3)[:, :2].astype(np.float32)
-        affine = wide.frame_from_crop(SIDE_PX)
-        logit = float(outputs[self._presence].reshape(()))
         return Landmarks(
-            points_px=in_crop @ affine[:, :2].T + affine[:, 2],
-            presence=float(1 / (1 + np.exp(-np.clip(logit, -50, 50)))),
+            points_px=in_frame(in_crop, wide, side_px=SIDE_PX),
+            presence=presence(float(outputs[self._presence].reshape(()))),
         )
+
+    def place_all(self, rgb: Image, regions: Sequence[FaceRegion]) -> list[Landmarks]:
+        """Place the points of every face, one at a time: the network's batch is fixed at 1."""
+        return [self.place(rgb, region) for region in regions]

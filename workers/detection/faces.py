@@ -19,7 +19,7 @@ import numpy as np
 from workers.detection import align
 from workers.detection.align import FaceRegion
 from workers.detection.face_detectors import FaceDetector, FoundFaces
-from workers.detection.face_mesh import FaceMesh, Landmarks
+from workers.detection.landmarks import Landmarker, Landmarks
 from workers.detection.shots import ShotCuts
 from workers.detection.stage import FaceClip, Floats, Frame
 from workers.detection.tracks import Face, Moment
@@ -68,14 +68,14 @@ class FaceFollower:
     def __init__(
         self,
         detector: FaceDetector,
-        mesh: FaceMesh,
+        landmarker: Landmarker,
         *,
         detect_every: int,
         samples_per_person: int,
         max_persons: int,
     ) -> None:
         self._detector = detector
-        self._mesh = mesh
+        self._landmarker = landmarker
         self._detect_every = detect_every
         self._samples_per_person = samples_per_person
         self._max_persons = max_persons
@@ -113,7 +113,7 @@ class FaceFollower:
     def _scene(self, shot: int) -> "_Scene":
         return _Scene(
             self._detector,
-            self._mesh,
+            self._landmarker,
             shot=shot,
             detect_every=self._detect_every,
             samples=self._samples_per_person,
@@ -127,7 +127,7 @@ class _Scene:
     def __init__(
         self,
         detector: FaceDetector,
-        mesh: FaceMesh,
+        landmarker: Landmarker,
         *,
         shot: int,
         detect_every: int,
@@ -138,7 +138,7 @@ class _Scene:
         self.unfollowed = 0  # faces seen and not followed, in the last frame
         self.too_many = 0  # faces passed over in the last frame, as there are enough
         self._detector = detector
-        self._mesh = mesh
+        self._landmarker = landmarker
         self._detect_every = detect_every
         self._samples = samples
         self._max_faces = max_faces
@@ -164,8 +164,8 @@ class _Scene:
     def _follow(self, moment: Moment) -> bool:
         """Let the landmarks follow every face; returns whether one was lost."""
         before, self._faces = self._faces, []
-        for face in before:
-            landmarks = self._place(moment, align.region_of_landmarks(face.landmarks_px))
+        regions = [align.region_of_landmarks(face.landmarks_px) for face in before]
+        for face, landmarks in zip(before, self._place(moment, regions), strict=True):
             box = align.bounding_box(landmarks.points_px) if landmarks else None
             if (
                 landmarks is not None
@@ -189,7 +189,7 @@ class _Scene:
                 face.was_detected(moment.turn)
                 continue
             region = align.region_of_points(found.box_px[i], found.point_px[i])
-            landmarks = self._place(moment, region)
+            (landmarks,) = self._place(moment, [region])
             if landmarks is None:
                 self.unfollowed += int(found.score[i] >= SURE_SCORE)
                 continue
@@ -220,12 +220,12 @@ class _Scene:
         self._faces.append(face)
         return face
 
-    def _place(self, moment: Moment, region: FaceRegion) -> Landmarks | None:
-        if not region.side_px >= LEAST_SIDE_PX:
-            return None
-        landmarks = self._mesh.place(moment.frame.rgb, region)
-        is_there = landmarks.presence >= LEAST_PRESENCE and np.isfinite(landmarks.points_px).all()
-        return landmarks if is_there else None
+    def _place(self, moment: Moment, regions: list[FaceRegion]) -> list[Landmarks | None]:
+        """Place the points of all faces at once; None where a region holds none."""
+        is_wide = [region.side_px >= LEAST_SIDE_PX for region in regions]
+        wide = [region for region, wanted in zip(regions, is_wide, strict=True) if wanted]
+        placed = iter(self._landmarker.place_all(moment.frame.rgb, wide))
+        return [_if_there(next(placed)) if wanted else None for wanted in is_wide]
 
     def _is_followed(self, box_px: Floats) -> bool:
         return bool((align.overlap(box_px, [f.box_px for f in self._faces]) > SAME_PLACE).any())
@@ -280,6 +280,11 @@ class _Cast:
             too_many=self.too_many,
             unfollowed=self.unfollowed,
         )
+
+
+def _if_there(landmarks: Landmarks) -> Landmarks | None:
+    is_there = landmarks.presence >= LEAST_PRESENCE and np.isfinite(landmarks.points_px).all()
+    return landmarks if is_there else None
 
 
 def _nearest(faces: list[Face], box_px: Floats) -> Face | None:

@@ -23,7 +23,9 @@ CROP_SIDE_PX = 256
 CROP_MARGIN = 1.3
 THUMBNAIL_SIDE_PX = 384
 LANDMARKS = 468
-"""Points of the MediaPipe face mesh, in its order."""
+"""Points on the skin: those of the MediaPipe face mesh, in its order."""
+LANDMARKS_WITH_IRISES = LANDMARKS + 10
+"""All points of a face: after the skin five of each iris, which move with the gaze."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +59,7 @@ class FaceTrack:
     frame_index: NDArray[np.int64]  # [T]
     pts_s: NDArray[np.float64]  # [T] strictly rising
     box_px: Floats  # [T, 4] x, y, width, height in pixels of the video
-    landmarks_px: Floats  # [T, LANDMARKS, 2] in pixels of the video
+    landmarks_px: Floats  # [T, LANDMARKS_WITH_IRISES, 2] in pixels of the video
     presence: Floats  # [T] in [0, 1]; how sure the landmark network is that a face is there
     is_keyframe: NDArray[np.bool_]  # [T]
     samples: tuple[FaceSample, ...]  # evenly spread over the track, by time

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.detection import align
-from workers.detection.face_mesh import Landmarks
+from workers.detection.landmarks import Landmarks
 from workers.detection.looks import Looks, spread
 from workers.detection.stage import (
     THUMBNAIL_SIDE_PX,

@@ -15,6 +15,7 @@ share of fakes lie there. Between them the answer is that there is none.
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,8 +107,9 @@ def calibrate(
     before = aggregation.probability(logits)
     elsewhere = cross_fitted(logits, is_fake, groups, seed=seed)
     calibrated = aggregation.probability(slope * logits + intercept)
-    upper = metrics.threshold_for(calibrated[~is_fake], false_positive_rate)
-    lower = min(_most_below(calibrated[is_fake], missed_share), upper)
+    # Rounded to the careful side, so that a policy can be read and typed.
+    upper = _up(metrics.threshold_for(calibrated[~is_fake], false_positive_rate))
+    lower = min(_down(_most_below(calibrated[is_fake], missed_share)), upper)
     alarms = metrics.counted(calibrated[~is_fake] >= upper)
     missed = metrics.counted(calibrated[is_fake] < lower)
     return Calibration(
@@ -212,6 +214,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{fitted.clear_below:.3f}; {fitted.coverage:.0%} of the clips are outside of the band\n"
     )
     return 0
+
+
+def _up(probability: float) -> float:
+    return min(math.ceil(probability * 1000) / 1000, 1.0)
+
+
+def _down(probability: float) -> float:
+    return math.floor(probability * 1000) / 1000
 
 
 def _most_below(fakes: Array, share: float) -> float:

@@ -22,7 +22,11 @@ CLASSIFIER = DetectorName.FRAME_CLASSIFIER
 SEGMENTER = DetectorName.PIXEL_SEGMENTER
 BLINK = DetectorName.BLINK_RATE
 POLICY = replace(
-    CURRENT, weights={CLASSIFIER: 1.0, SEGMENTER: 0.5, BLINK: 0.0}, required=frozenset({CLASSIFIER})
+    CURRENT,
+    weights={CLASSIFIER: 1.0, SEGMENTER: 0.5, BLINK: 0.0},
+    required=frozenset({CLASSIFIER}),
+    manipulated_from=0.90,
+    clear_below=0.10,
 )
 WHOLE = VideoFacts(
     sha256="0" * 64,

@@ -1,8 +1,8 @@
 """
 Scenes without anybody: red squares on a patterned wall, and networks that take them for faces.
 
-The landmark network sees the square next to the middle of the crop that it is given, so where it
-puts the points depends on where it is told to look, as with the real one.
+The landmark networks see the square next to the middle of the crop that they are given, so where
+they put the points depends on where they are told to look, as with the real ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.detection import face_mesh, landmarks
 from workers.detection.face_detectors import FoundFaces
-from workers.detection.face_mesh import INPUT, POINTS, PRESENCE, FaceMesh
 from workers.detection.faces import FaceFollower
-from workers.detection.stage import LANDMARKS, Frame, Image
+from workers.detection.landmarks import FaceLandmarks
+from workers.detection.stage import LANDMARKS, LANDMARKS_WITH_IRISES, Frame, Image
 
 RED = (230, 20, 20)
 SIZE = (320, 240)
@@ -71,26 +72,51 @@ class RedFinder:
 
 
 class RedNetwork:
-    """Stands in for the ONNX of the face mesh: its points fill the red square in the crop."""
+    """Stands in for our landmark network: its points fill the red square in each crop."""
 
-    output_names = (POINTS, PRESENCE)
+    output_names = (landmarks.POINTS, landmarks.PRESENCE)
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        faces = inputs[landmarks.INPUT]
+        self.batches.append(len(faces))
+        seen = [_points(picture) for picture in faces]
+        logits = [-9.0 if points is None else 9.0 for points in seen]
+        nowhere = np.zeros((LANDMARKS_WITH_IRISES, 2), np.float32)
+        return [np.stack([nowhere if p is None else p for p in seen]), np.float32(logits)]
+
+
+class RedMesh:
+    """Stands in for the ONNX of the MediaPipe face mesh, likewise."""
+
+    output_names = (face_mesh.POINTS, face_mesh.PRESENCE)
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        picture = np.rint(inputs[INPUT][0].transpose(1, 2, 0) * 255).astype(np.uint8)
-        side = picture.shape[0]
-        seen = squares(picture)
+        picture = np.rint(inputs[face_mesh.INPUT][0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        seen = _points(picture)
         points = np.zeros((LANDMARKS, 3), np.float32)
-        if seen:
-            x, y, width, height = min(
-                seen, key=lambda s: np.hypot(s[0] + s[2] / 2 - side / 2, s[1] + s[3] / 2 - side / 2)
-            )
-            points[:, :2] = template() * (width - 1, height - 1) + (x, y)
-        logit = np.full((1, 1, 1, 1), 9.0 if seen else -9.0, np.float32)
+        if seen is not None:
+            points[:, :2] = seen[:LANDMARKS]
+        logit = np.full((1, 1, 1, 1), -9.0 if seen is None else 9.0, np.float32)
         return [points.reshape(1, 1, 1, -1), logit]
 
 
+def _points(picture: Image) -> NDArray[np.float32] | None:
+    """Fill the red square next to the middle with points; None where nothing is red."""
+    side = picture.shape[0]
+    seen = squares(picture)
+    if not seen:
+        return None
+    x, y, width, height = min(
+        seen, key=lambda s: np.hypot(s[0] + s[2] / 2 - side / 2, s[1] + s[3] / 2 - side / 2)
+    )
+    return np.float32(template() * (width - 1, height - 1) + (x, y))
+
+
 def template() -> NDArray[np.float32]:
-    """Return landmarks `[468, 2]` of an upright face that fills the unit square."""
+    """Return landmarks `[478, 2]` of an upright face that fills the unit square."""
     random = np.random.default_rng(0)
     points = random.uniform(0.1, 0.9, (LANDMARKS, 2))
     for index, place in {10: (0.5, 0), 152: (0.5, 1), 234: (0, 0.5), 454: (1, 0.5)}.items():
@@ -98,7 +124,8 @@ def template() -> NDArray[np.float32]:
     points[[33, 133, 159, 145]] = (0.2, 0.35), (0.4, 0.35), (0.3, 0.32), (0.3, 0.38)
     points[[263, 362, 386, 374]] = (0.8, 0.35), (0.6, 0.35), (0.7, 0.32), (0.7, 0.38)
     points[[61, 291, 1]] = (0.35, 0.75), (0.65, 0.75), (0.5, 0.55)
-    return np.float32(points)
+    irises = np.repeat([(0.3, 0.35), (0.7, 0.35)], 5, axis=0)
+    return np.float32(np.concatenate([points, irises]))
 
 
 def make_follower(
@@ -111,7 +138,7 @@ def make_follower(
     """Build a follower of red squares."""
     return FaceFollower(
         finder or RedFinder(),
-        FaceMesh(RedNetwork()),
+        FaceLandmarks(RedNetwork()),
         detect_every=detect_every,
         samples_per_person=samples_per_person,
         max_persons=max_persons,

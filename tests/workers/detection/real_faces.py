@@ -1,36 +1,22 @@
-"""Real faces for tests: clips from beside the checkout, followed by the networks from there."""
+"""Real faces for tests: clips from beside the checkout, followed by our own networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import onnxruntime
 
-from workers.detection.face_detectors import YuNet
-from workers.detection.face_mesh import FaceMesh
+from app.settings import Settings
 from workers.detection.faces import FaceFollower
 from workers.detection.stage import FaceClip, Frame
+from workers.kit import face_networks
 
 
-class MeshNetwork:
-    """The ONNX of the face mesh, on one core."""
-
-    def __init__(self, weights: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        path = weights / "mediapipe_face_mesh_468.onnx"
-        self._session = onnxruntime.InferenceSession(str(path), options)
-        self.output_names = tuple(o.name for o in self._session.get_outputs())
-
-    def run(self, inputs):
-        return self._session.run(None, dict(inputs))
-
-
-def real_follower(weights: Path) -> FaceFollower:
+def real_follower() -> FaceFollower:
     """Build the follower with the networks that the product uses."""
+    networks = face_networks(Settings(_env_file=None))
     return FaceFollower(
-        YuNet((weights / "yunet_s_640.onnx").read_bytes()),
-        FaceMesh(MeshNetwork(weights)),
+        networks.detector,
+        networks.landmarks,
         detect_every=10,
         samples_per_person=16,
         max_persons=16,
@@ -55,10 +41,10 @@ def read_clip(path: Path, *, first: int = 0, frames: int = 10**6, at: int = 0) -
                 )
 
 
-def follow_clip(path: Path, weights: Path) -> tuple[FaceClip, ...]:
+def follow_clip(path: Path) -> tuple[FaceClip, ...]:
     """Follow everybody in a whole clip."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         width, height = stream.width, stream.height
-    follower = real_follower(weights)
+    follower = real_follower()
     return follower.follow(read_clip(path), width_px=width, height_px=height).persons

@@ -342,9 +342,7 @@ def test_a_video_of_any_picture_goes_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_a_face_filmed_sideways_is_found_upright(
-    tmp_path: Path, shared_media: Path, shared_weights: Path
-) -> None:
+def test_a_face_filmed_sideways_is_found_upright(tmp_path: Path, shared_media: Path) -> None:
     with av.open(str(shared_media / "videos/real/webpair__RealBateman__1f2439.mp4")) as container:
         pictures = [
             np.rot90(f.to_ndarray(format="rgb24"))  # counter-clockwise; players turn it back
@@ -353,7 +351,7 @@ def test_a_face_filmed_sideways_is_found_upright(
         ]
     path = write(tmp_path / "sideways.mp4", pictures, rotation_deg=90)
 
-    analysis = analyze(make_analyzer(follower=real_follower(shared_weights)), path)
+    analysis = analyze(make_analyzer(follower=real_follower()), path)
 
     assert (analysis.video.width, analysis.video.height) == (428, 398)
     assert analysis.video.rotation_deg == 90
@@ -362,11 +360,9 @@ def test_a_face_filmed_sideways_is_found_upright(
 
 
 @pytest.mark.shared
-def test_a_real_video_is_analysed_to_its_end(shared_media: Path, shared_weights: Path) -> None:
+def test_a_real_video_is_analysed_to_its_end(shared_media: Path) -> None:
     path = shared_media / "videos/real/webpair__RealClinton__5fbf77.mp4"
-    analyzer = make_analyzer(
-        TemporalSmoothness(), BlinkRate(), follower=real_follower(shared_weights)
-    )
+    analyzer = make_analyzer(TemporalSmoothness(), BlinkRate(), follower=real_follower())
 
     analysis = analyze(analyzer, path)
 

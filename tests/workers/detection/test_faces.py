@@ -66,7 +66,7 @@ def test_the_detector_runs_now_and_then_only() -> None:
 def test_arrays_have_the_types_that_detectors_are_promised() -> None:
     ((track,),) = (p.tracks for p in follow(make_frames(lambda n: [ANNE], frames=30)).persons)
 
-    assert track.landmarks_px.shape == (30, 468, 2)
+    assert track.landmarks_px.shape == (30, 478, 2)
     assert track.box_px.shape == (30, 4)
     assert {a.dtype for a in (track.landmarks_px, track.box_px, track.presence)} == {
         np.dtype(np.float32)
@@ -249,8 +249,8 @@ def test_frames_are_taken_one_by_one_and_let_go() -> None:
 
 
 @pytest.fixture(scope="module")
-def follower(shared_weights: Path) -> FaceFollower:
-    return real_follower(shared_weights)
+def follower() -> FaceFollower:
+    return real_follower()
 
 
 @pytest.mark.shared

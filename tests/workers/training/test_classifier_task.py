@@ -15,6 +15,8 @@ from models.nets.meso4 import Meso4
 from tests.workers.training.split_bank import make_split_bank
 from workers.training import crossval
 from workers.training.bank import FaceBank
+from workers.training.checkpoints import load_network
+from workers.training.committee import Member, join
 from workers.training.crossval import CLUSTERS, FOLDS, SEEDS, plan
 from workers.training.errors import BadRecipe
 from workers.training.initial import load_meso4
@@ -245,6 +247,54 @@ def test_a_finished_network_lies_between_where_it_started_and_where_it_went(fold
         start.parameters(), task.finished(trained).parameters(), trained.parameters(), strict=True
     ):
         assert torch.allclose(b, 0.25 * a + 0.75 * c, atol=1e-6)
+
+
+def test_a_committee_adds_the_log_odds_of_finished_runs(folder: Path, tmp_path: Path) -> None:
+    raws = []
+    for seed in (1, 2):
+        raw = recipe(folder)
+        raw["run"] = {**raw["run"], "seed": seed, "validate_every": 0, "pictures_every": 0}
+        task = ClassifierTask(raw)
+        run = tmp_path / f"run{seed}"
+        train(task, run, console=quiet)
+        record = {
+            "task": "classifier",
+            "network": "frame_classifier",
+            "data_manifest_sha256": "a" * 64,
+            "recipe_sha256": task.recipe.sha256,
+            "onnx_sha256": "b" * 64,
+            "seed": seed,
+            "steps": 2,
+            "seconds": 1.5,
+            "machine": "one core",
+        }
+        (run / "run.json").write_text(json.dumps(record))
+        raws.append((task, run))
+    members = [Member(run=raws[0][1], weight=0.5), Member(run=raws[1][1], weight=2.0)]
+    onnx = join(members, tmp_path / "both", console=quiet)
+    faces = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    (together,) = onnxruntime.InferenceSession(onnx).run(None, {"faces": faces})
+    alone = []
+    for task, run in raws:
+        network = task.network()
+        network.load_state_dict(load_network(run))
+        alone.append(ServedClassifier(network).eval()(torch.from_numpy(faces)).detach().numpy())
+    assert np.allclose(together, 0.5 * alone[0] + 2.0 * alone[1], atol=1e-4)
+    story = json.loads((tmp_path / "both" / "run.json").read_text())
+    assert [part["weight"] for part in story["members"]] == [0.5, 2.0]
+    assert story["seconds"] == 3.0
+
+
+def test_a_committee_of_networks_that_saw_different_data_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        record = {"task": "classifier", "data_manifest_sha256": name * 64}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+    members = [Member(run=tmp_path / name, weight=1.0) for name in ("a", "b")]
+    with pytest.raises(BadRecipe, match="different data"):
+        join(members, tmp_path / "both", console=quiet)
+    with pytest.raises(BadRecipe, match="no finished run"):
+        join([Member(run=tmp_path / "c", weight=1.0)], tmp_path / "both", console=quiet)
 
 
 def test_scores_are_in_the_order_of_the_rows(folder: Path) -> None:

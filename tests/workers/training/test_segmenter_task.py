@@ -12,7 +12,13 @@ from tests.workers.training.make_bank import make_bank, make_landmarks
 from workers.training.bank import BORDER_PX
 from workers.training.loop import train
 from workers.training.tasks import make_task
-from workers.training.tasks.segmenter import SegmenterTask, hull, iou, predict
+from workers.training.tasks.segmenter import (
+    MOST_MARKED_OF_REALS,
+    SegmenterTask,
+    hull,
+    iou,
+    predict,
+)
 
 SIDE_PX = 64
 quiet = Console(quiet=True)
@@ -50,6 +56,14 @@ def recipe(folder: Path, **changes: dict[str, object]) -> dict[str, object]:
     for name, change in changes.items():
         sections[name] |= change
     return {"task": "segmenter", **sections}
+
+
+def val_bank(folder: Path) -> Path:
+    """Write the drawn bank with all of it in the val split."""
+    make_bank(folder / "bank")
+    rows = folder / "bank" / "bank.json"
+    rows.write_text(rows.read_text().replace('"train"', '"val"'))
+    return folder
 
 
 def batch_of(task: SegmenterTask, count: int = 4) -> dict[str, torch.Tensor]:
@@ -136,9 +150,7 @@ def test_validation_reads_the_val_split_alone(folder: Path) -> None:
 
 
 def test_validation_measures_masks_beside_the_hull(tmp_path: Path) -> None:
-    text = (make_bank(tmp_path / "bank") and tmp_path / "bank" / "bank.json").read_text()
-    (tmp_path / "bank" / "bank.json").write_text(text.replace('"train"', '"val"'))
-    task = SegmenterTask(recipe(tmp_path))
+    task = SegmenterTask(recipe(val_bank(tmp_path)))
 
     found = task.validate(task.network())
 
@@ -162,6 +174,22 @@ def test_the_served_network_answers_as_the_task_does(folder: Path) -> None:
     assert served.outputs == ("fake_probability", "mask")
     np.testing.assert_array_equal(probability, again[0].numpy(), strict=True)
     np.testing.assert_array_equal(masks, again[1].numpy(), strict=True)
+
+
+def test_a_network_that_marks_real_faces_is_served_with_lower_masks(tmp_path: Path) -> None:
+    task = SegmenterTask(recipe(val_bank(tmp_path)))
+    network = task.network()
+    torch.nn.init.normal_(network.mask_head.weight)
+    torch.nn.init.constant_(network.mask_head.bias, 2.0)
+    reals = [task.bank.served(f.row) for f in task.bank.rows if f.label == "real"]
+
+    _, before = predict(network, reals)
+    with torch.inference_mode():
+        _, after = task.served(network).module(torch.from_numpy(np.stack(reals)))
+
+    assert (before > 0.5).mean() > 0.2
+    assert (after > 0.5).float().mean() < MOST_MARKED_OF_REALS + 0.005
+    assert (after > 0.5).any()
 
 
 def test_training_goes_on_from_the_network_of_another_run(folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ cannot outvote all others. The mean leaves out the most extreme tenth at either 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.manifest import Calibration
+
 MAX_LOGIT = 8.0
 """A probability of 0.9997; networks that were not calibrated go far beyond."""
 TRIM = 0.1
@@ -31,9 +33,12 @@ def bounded(logits: NDArray[np.floating]) -> Logits:
     return np.clip(wide, -MAX_LOGIT, MAX_LOGIT)
 
 
-def probability(logits: Logits | float) -> Logits:
-    """Turn log odds into probabilities."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, dtype=np.float64))))
+def probability(logits: Logits | float, calibration: Calibration | None = None) -> Logits:
+    """Turn log odds into probabilities; those that a calibration stands for where there is one."""
+    odds = np.asarray(logits, dtype=np.float64)
+    if calibration is not None:
+        odds = calibration.slope * odds + calibration.intercept
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
 
 
 def trimmed_mean(logits: Logits) -> float:

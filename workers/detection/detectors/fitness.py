@@ -47,13 +47,3 @@ def usable_looks(clip: FaceClip, detector: DetectorName) -> tuple[FaceSample, ..
             needs=f"{MIN_LOOKS} or more with a sharpness of {MIN_SHARPNESS:g}",
         )
     return sharp
-
-
-def without_model(detector: DetectorName) -> Abstention:
-    """Abstain because the detector's network is not in place."""
-    return Abstention(
-        detector=detector,
-        reason=AbstainReason.MODEL_MISSING,
-        detail="its network is not in place",
-        needs=f"deepverdict models pull {detector.value}",
-    )

@@ -4,7 +4,7 @@ Which pixels of the face are manipulated?
 Looks only at the most telling pictures: those that the frame classifier found most suspect, or
 pictures spread evenly where it abstained. Its own opinion therefore rests on a chosen few.
 
-Abstains: without its network; where the face is too small, too blurred, or seen too few times.
+Abstains: where the face is too small, too blurred, or seen too few times.
 
 How it is fooled: its network first decides whether the face is manipulated, then marks pixels. A
 manipulation that it does not know gives no mask at all; a real face that it takes for manipulated
@@ -19,7 +19,7 @@ import numpy as np
 from app.domain.evidence import Abstention, DetectorName, Evidence, Finding, Observation
 from models.registry import OnnxModel
 from workers.detection.detectors import aggregation
-from workers.detection.detectors.fitness import usable_looks, without_model
+from workers.detection.detectors.fitness import usable_looks
 from workers.detection.stage import Examination, FaceClip, FaceSample, Floats, PixelMask
 
 MAX_LOOKS = 8
@@ -47,20 +47,17 @@ class PixelSegmenter:
 
     Args:
         model: takes `faces` (uint8 `[N, 256, 256, 3]` RGB), gives `fake_probability` (`[N]`) and
-            `mask` (`[N, 256, 256]` in [0, 1]). None where it is not in place: then every
-            examination is an abstention.
+            `mask` (`[N, 256, 256]` in [0, 1]).
     """
 
     name = DetectorName.PIXEL_SEGMENTER
     needs: frozenset[DetectorName] = frozenset({DetectorName.FRAME_CLASSIFIER})
 
-    def __init__(self, model: OnnxModel | None) -> None:
+    def __init__(self, model: OnnxModel) -> None:
         self._model = model
 
     def examine(self, clip: FaceClip, prior: Mapping[DetectorName, Evidence]) -> Examination:
         """Mark the pixels of the most telling looks."""
-        if self._model is None:
-            return Examination(evidence=without_model(self.name))
         looks = usable_looks(clip, self.name)
         if isinstance(looks, Abstention):
             return Examination(evidence=looks)
@@ -72,7 +69,6 @@ class PixelSegmenter:
             detector=self.name,
             fake_probability=float(aggregation.probability(aggregation.trimmed_mean(logits))),
             frames=len(answers),
-            is_calibrated=self._model.is_calibrated,
             model=self._model.versioned_name,
             measurements={
                 "mean_fake_area": float(areas.mean()),

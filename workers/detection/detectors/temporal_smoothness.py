@@ -30,7 +30,7 @@ from app.domain.evidence import (
     Evidence,
     Finding,
 )
-from workers.detection.stage import Examination, FaceClip, FaceTrack
+from workers.detection.stage import LANDMARKS, Examination, FaceClip, FaceTrack
 
 Doubles = NDArray[np.float64]
 
@@ -90,8 +90,9 @@ def jerk(track: FaceTrack) -> Jerk:
     Differences that reach over a keyframe are left out, as pictures jump there in every compressed
     video, unless most frames are keyframes; so are those with landmarks that are not numbers.
     """
-    is_placed = np.isfinite(track.landmarks_px).all(axis=(1, 2))
-    aligned, size = _aligned(track.landmarks_px[is_placed].astype(np.float64))
+    skin_px = track.landmarks_px[:, :LANDMARKS]  # irises move with the gaze
+    is_placed = np.isfinite(skin_px).all(axis=(1, 2))
+    aligned, size = _aligned(skin_px[is_placed].astype(np.float64))
     pts_s = track.pts_s[is_placed]
     if len(pts_s) < SPAN:
         return Jerk(pts_s=np.zeros(0), of_points=np.zeros(0), of_size=np.zeros(0))

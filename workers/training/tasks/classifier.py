@@ -8,7 +8,7 @@ manipulation tells them apart.
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ from workers.training.task import Batch, Example, Served
 
 Classifier = FaceClassifier | Meso4
 
+FACES, FAKE_LOGIT = "faces", "fake_logit"
 FOLD_SEED = 0
 RENDER_SEED = 100
 PICTURES = 8
@@ -208,13 +209,17 @@ class ClassifierTask:
 
     def served(self, network: nn.Module) -> Served:
         """Wrap the network so that it takes crops as they are served."""
-        faces = torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)
         return Served(
             module=ServedClassifier(self.finished(network)).eval(),
-            example={"faces": faces},
-            outputs=("fake_logit",),
-            dynamic={"faces": {0: torch.export.Dim("faces_count", min=1, max=4096)}},
+            example={FACES: torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)},
+            outputs=(FAKE_LOGIT,),
+            dynamic=served_axes(),
         )
+
+
+def served_axes() -> dict[str, dict[int, Any]]:
+    """Return which axes of the served input are free: how many faces come at once."""
+    return {FACES: {0: torch.export.Dim("faces_count", min=1, max=4096)}}
 
 
 def training_rows(bank: FaceBank, options: DataOptions) -> list[int]:

@@ -5,6 +5,7 @@ Half of what it sees is real and is to be left blank, or it would learn to draw 
 face, which is right on every fake and wrong on everybody else.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.utils.data import Dataset
 
 from models.nets.unet import SERVED_PX, FakeSegmenter, ServedSegmenter
 from workers.detection.stage import Floats, Image
+from workers.training import checkpoints
 from workers.training.bank import BORDER_PX, FaceBank
 from workers.training.pairs import PairExamples, PairOptions
 from workers.training.recipe import Recipe, Section
@@ -28,13 +30,17 @@ from workers.training.task import Batch, Example, Served
 from workers.training.tasks.classifier import training_rows
 
 MARKED_FROM = 0.5
+MOST_MARKED_OF_REALS = 0.025
+"""Share of the pixels of real faces, of the val and cal splits, that a served mask may mark."""
 PICTURES = 8
 _VALIDATED = 128
 """Pictures of each kind, evenly spread; more would take longer than they tell."""
+_CALIBRATED_ON = 1024
 _BATCH = 16
 _POOLED = 8
 """Cells of the mask over which the surest place is sought; a single pixel proves nothing."""
 _HALF = 127
+_CERTAIN = 1 - 1e-6
 
 
 class NetworkOptions(Section):
@@ -97,9 +103,7 @@ class SegmenterTask:
         if options.initial == "imagenet":
             network.backbone.load_imagenet(options.weights)
         else:
-            network.load_state_dict(
-                torch.load(options.weights, map_location="cpu", weights_only=True)
-            )
+            network.load_state_dict(checkpoints.load_network(options.weights.parent))
         return network
 
     def examples(self) -> Dataset[Example]:
@@ -206,10 +210,19 @@ class SegmenterTask:
         return np.asarray(np.concatenate(columns, axis=1), np.uint8)
 
     def served(self, network: nn.Module) -> Served:
-        """Wrap the network so that it takes crops as they are served."""
+        """
+        Wrap the network so that it takes crops as they are served.
+
+        The log odds of masks are lowered, where needed, until no more than
+        `MOST_MARKED_OF_REALS` of real faces is marked.
+        """
+        lowered = copy.deepcopy(_segmenter(network))
+        with torch.no_grad():
+            assert lowered.mask_head.bias is not None
+            lowered.mask_head.bias -= self._too_high(lowered)
         faces = torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)
         return Served(
-            module=ServedSegmenter(_segmenter(network)).eval(),
+            module=ServedSegmenter(lowered).eval(),
             example={"faces": faces},
             outputs=("fake_probability", "mask"),
             dynamic={"faces": {0: torch.export.Dim("faces_count", min=1, max=4096)}},
@@ -224,6 +237,16 @@ class SegmenterTask:
             fake, torch.full_like(fake, 1 - smooth), weight=known, reduction="sum"
         ) / known.sum().clamp(min=1)
         return (on_reals + on_fakes) / 2
+
+    def _too_high(self, network: FakeSegmenter) -> float:
+        """Return by how much the log odds of masks of real faces are too high."""
+        bank = self.bank
+        rows = [f.row for f in bank.rows if f.label == "real" and f.split in ("val", "cal")]
+        if not rows:
+            return 0.0
+        _, masks = predict(network, [bank.served(r) for r in _spread(rows, most=_CALIBRATED_ON)])
+        at = np.clip(np.quantile(masks, 1 - MOST_MARKED_OF_REALS), MARKED_FROM, _CERTAIN)
+        return float(np.log(at / (1 - at)))
 
     def _blend_iou(self, network: nn.Module, reals: Sequence[int]) -> float:
         """Mark blends of these faces; those that are fainter than the threshold are left out."""
@@ -290,11 +313,11 @@ def _mean_iou(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def _spread(rows: Sequence[int]) -> list[int]:
+def _spread(rows: Sequence[int], *, most: int = _VALIDATED) -> list[int]:
     """Choose some of many, evenly."""
-    if len(rows) <= _VALIDATED:
+    if len(rows) <= most:
         return list(rows)
-    return [rows[int((i + 0.5) * len(rows) / _VALIDATED)] for i in range(_VALIDATED)]
+    return [rows[int((i + 0.5) * len(rows) / most)] for i in range(most)]
 
 
 def _segmenter(network: nn.Module) -> FakeSegmenter:

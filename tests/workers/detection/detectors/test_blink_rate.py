@@ -214,9 +214,9 @@ def test_the_probability_is_gentle_and_grows_with_strangeness() -> None:
     ],
 )
 def test_blinks_on_film_are_counted_as_by_eye(
-    name: str, counted: list[float], shared_media: Path, shared_weights: Path
+    name: str, counted: list[float], shared_media: Path
 ) -> None:
-    (person, *_) = follow_clip(shared_media / "videos/real" / f"{name}.mp4", shared_weights)
+    (person, *_) = follow_clip(shared_media / "videos/real" / f"{name}.mp4")
 
     found = [b for t in person.tracks for b in blinks(t.pts_s, openness(t))]
 

@@ -16,7 +16,7 @@ from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.detectors.pixel_segmenter import PixelSegmenter
 from workers.detection.stage import Detector, FaceClip
 
-Make = Callable[[OnnxModel | None], Detector]
+Make = Callable[[OnnxModel], Detector]
 
 
 @pytest.fixture(params=[FrameClassifier, PixelSegmenter])
@@ -37,14 +37,6 @@ def looks_of(sharpness: list[float]) -> FaceClip:
     return with_samples(
         clip, [replace(s, sharpness=v) for s, v in zip(clip.samples, sharpness, strict=True)]
     )
-
-
-def test_without_its_network_a_detector_abstains_and_says_how_to_get_it(make):
-    evidence = make(None).examine(make_clip(), {}).evidence
-
-    assert isinstance(evidence, Abstention)
-    assert evidence.reason is AbstainReason.MODEL_MISSING
-    assert evidence.needs == f"deepverdict models pull {evidence.detector}"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,21 @@ import onnxruntime
 import pytest
 
 from app.domain.evidence import Finding
+from app.settings import Settings
 from models.pull import pull
 from models.registry import OnnxModel, Registry
 from tests.make_faces import make_clip, make_track
-from tests.make_models import make_broken_classifier_onnx, make_entry
+from tests.make_models import (
+    make_broken_classifier_onnx,
+    make_calibration,
+    make_canary,
+    make_classifier_onnx,
+    make_entry,
+    make_model,
+)
 from tests.workers.detection.detectors.make_looks import paint, with_crops
 from workers.detection.detectors.frame_classifier import BATCH, FrameClassifier
+from workers.kit import build_registry
 
 
 def shade(level: int) -> np.ndarray:
@@ -81,13 +90,43 @@ def test_a_network_that_answers_no_number_is_a_crash_and_no_opinion():
         FrameClassifier(model).examine(make_clip(), {})
 
 
-def test_the_pulled_network_judges_a_person(tmp_path, shared_weights):
-    registry = Registry(shipped_dir=tmp_path / "none", pulled_dir=tmp_path / "pulled", threads=1)
-    pull("frame_classifier", registry=registry, mirror=shared_weights)
+def test_a_calibration_maps_the_opinion_and_every_look_alike(tmp_path):
+    calibration = make_calibration(slope=0.5, intercept=-1.0)
+    model = make_model(
+        tmp_path,
+        make_classifier_onnx(),
+        name="brightness",
+        canary=make_canary("fake_logit", mean=-8.0),
+        calibration=calibration,
+    )
+
+    finding = examine(model, [shade(204)] * 16)  # log odds of 4.8
+
+    expected = 1 / (1 + np.exp(-(0.5 * 4.8 - 1.0)))
+    assert finding.is_calibrated
+    assert finding.fake_probability == pytest.approx(expected, abs=1e-4)
+    assert finding.measurements["top_quarter_fake_probability"] == pytest.approx(expected, abs=1e-4)
+    assert {round(o.fake_probability or 0, 4) for o in finding.observations} == {round(expected, 4)}
+
+
+def test_the_shipped_network_judges_a_person():
+    registry = build_registry(Settings(_env_file=None))
 
     finding = FrameClassifier(registry.load("frame_classifier")).examine(make_clip(), {}).evidence
 
     assert isinstance(finding, Finding)
     assert finding.frames == len(make_track().samples)
-    assert finding.model == "frame_classifier@meso4-f2f.1"
+    assert finding.model == registry.entry("frame_classifier").versioned_name
+    assert finding.is_calibrated
     assert finding.caveat is not None
+
+
+def test_a_baseline_that_was_pulled_judges_a_person_and_is_not_calibrated(tmp_path, shared_weights):
+    registry = Registry(shipped_dir=tmp_path / "none", pulled_dir=tmp_path / "pulled", threads=1)
+    pull("meso4_f2f", registry=registry, mirror=shared_weights)
+
+    finding = FrameClassifier(registry.load("meso4_f2f")).examine(make_clip(), {}).evidence
+
+    assert isinstance(finding, Finding)
+    assert finding.model == "meso4_f2f@1"
+    assert not finding.is_calibrated

@@ -17,7 +17,7 @@ from workers.detection.detectors.temporal_smoothness import (
     fake_probability,
     jerk,
 )
-from workers.detection.stage import FaceClip, FaceTrack
+from workers.detection.stage import LANDMARKS, LANDMARKS_WITH_IRISES, FaceClip, FaceTrack
 
 RATE_HZ = 30.0
 
@@ -33,7 +33,7 @@ def moving(
     Build a track from complex points of an upright face, 200 px wide.
 
     Args:
-        move: gives `[T, 468]` x + iy at `[T, 1]` seconds, from the resting face `[468]` in it.
+        move: gives `[T, 478]` x + iy at `[T, 1]` seconds, from the resting face `[478]` in it.
     """
     track = make_track(frames=frames, samples=0)
     pts_s = track.pts_s if pts_s is None else pts_s
@@ -47,7 +47,8 @@ def moving(
 
 
 FACE = (template() * 200) @ np.array([1, 1j]) + (500 + 300j)
-OPENS = 10j * (np.arange(468) % 3 - 1)  # some points go up, some down: not a rigid movement
+# Some points go up, some down: not a rigid movement.
+OPENS = 10j * (np.arange(LANDMARKS_WITH_IRISES) % 3 - 1)
 
 
 def sways(t: np.ndarray) -> np.ndarray:
@@ -222,6 +223,16 @@ def test_enough_frames_time_rate_and_size_are_needed() -> None:
     assert refused(make_clip(small)) == AbstainReason.FACE_TOO_SMALL
 
 
+def test_eyes_that_look_about_do_not_tremble() -> None:
+    still = moving(sways)
+    looking = still.landmarks_px.copy()
+    looking[:, LANDMARKS:] += np.random.default_rng(0).normal(0, 5, (len(looking), 1, 2))
+
+    restless = replace(still, landmarks_px=np.float32(looking))
+
+    assert judged(restless) == judged(still)
+
+
 def test_the_probability_is_gentle_and_grows() -> None:
     values = [fake_probability(z) for z in (-1e6, -3.0, 0.0, 2.0, 5.0, 1e6)]
 
@@ -232,9 +243,9 @@ def test_the_probability_is_gentle_and_grows() -> None:
 
 
 @pytest.mark.shared
-def test_a_real_face_trembles_as_real_faces_do(shared_media: Path, shared_weights: Path) -> None:
+def test_a_real_face_trembles_as_real_faces_do(shared_media: Path) -> None:
     path = shared_media / "videos/real/ffpp__183__c23__4d0c3f.mp4"
-    follower = real_follower(shared_weights)
+    follower = real_follower()
 
     (person,) = follower.follow(read_clip(path, frames=75), width_px=1280, height_px=720).persons
 
