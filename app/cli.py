@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -482,16 +483,25 @@ def list_models() -> None:
         from workers.kit import build_registry  # noqa: PLC0415
 
         registry = build_registry(settings)
-        table = Table(Column("model", no_wrap=True), "version", "here", "calibrated")
-        for column in ("operating point", "commercial use", "licence"):
-            table.add_column(column)
+        table = Table(
+            *(Column(name, no_wrap=True) for name in ("model", "version", "here")),
+            "operating point",
+            "sale",
+            "licence",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            caption_justify="left",
+            caption="Operating point: the calibrated probability from which a clip is called "
+            "manipulated, and how many real clips that takes along. Sale: whether the terms "
+            "allow commercial use.",
+        )
         for entry in sorted(registry.entries(), key=lambda entry: not entry.is_shipped):
             table.add_row(
                 entry.name,
                 entry.version,
                 registry.status(entry.name).word,
-                "yes" if entry.is_calibrated else "no",
-                entry.calibration.operating_point if entry.calibration else "",
+                entry.calibration.operating_point if entry.calibration else "-",
                 "yes" if entry.licence.commercial_use else "[red]no[/red]",
                 entry.licence.name,
             )

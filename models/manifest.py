@@ -74,8 +74,7 @@ class Calibration(Part):
     def operating_point(self) -> str:
         """From where clips are called manipulated, and how many real ones that took along."""
         return (
-            f">= {self.manipulated_from:.2f}: {self.false_positives} of {self.real_clips} "
-            "real clips"
+            f">= {self.manipulated_from:g}: {self.false_positives} of {self.real_clips} real clips"
         )
 
     @model_validator(mode="after")

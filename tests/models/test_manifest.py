@@ -126,4 +126,4 @@ def test_a_calibration_that_cannot_be_is_refused(change):
 
 
 def test_the_operating_point_is_said_with_its_false_alarms():
-    assert make_calibration().operating_point == ">= 0.90: 1 of 30 real clips"
+    assert make_calibration().operating_point == ">= 0.9: 1 of 30 real clips"
