@@ -184,7 +184,7 @@ def test_a_key_cannot_be_made_before_the_tables_are_and_it_says_what_to_do(tmp_p
 def test_models_are_listed_with_what_they_are_good_for_whether_here_or_not(tmp_path: Path):
     done = run(tmp_path, "models", "list")
 
-    by_name = {line.split()[1]: line for line in done.stdout.splitlines() if len(line.split()) > 2}
+    by_name = {line.split()[0]: line for line in done.stdout.splitlines() if len(line.split()) > 2}
     assert max(map(done.stdout.index, OURS)) < done.stdout.index("classnseg")
     assert "missing" in by_name["insightface_scrfd"]
     assert "Apache-2.0" in by_name["face_mesh_468"]

@@ -25,7 +25,9 @@ from workers.detection.stage import FaceClip, Floats, Frame
 from workers.detection.tracks import Face, Moment
 
 LEAST_PRESENCE = 0.5
-"""As MediaPipe has it. Faces are at 0.99 and over; profiles and blurred ones waver about it."""
+"""Of a face that is followed. Faces are at 0.99 and over; profiles and blurred ones waver."""
+SURE_PRESENCE = 0.9
+"""Of a face that is taken up: 525 of 526 that are faces to the mesh as well have it at once."""
 SAME_FACE = 0.3
 """Least overlap of two boxes that are taken for the same face."""
 SAME_PLACE = 0.6
@@ -189,7 +191,7 @@ class _Scene:
                 face.was_detected(moment.turn)
                 continue
             region = align.region_of_points(found.box_px[i], found.point_px[i])
-            (landmarks,) = self._place(moment, [region])
+            (landmarks,) = self._place(moment, [region], least_presence=SURE_PRESENCE)
             if landmarks is None:
                 self.unfollowed += int(found.score[i] >= SURE_SCORE)
                 continue
@@ -220,12 +222,18 @@ class _Scene:
         self._faces.append(face)
         return face
 
-    def _place(self, moment: Moment, regions: list[FaceRegion]) -> list[Landmarks | None]:
+    def _place(
+        self,
+        moment: Moment,
+        regions: list[FaceRegion],
+        *,
+        least_presence: float = LEAST_PRESENCE,
+    ) -> list[Landmarks | None]:
         """Place the points of all faces at once; None where a region holds none."""
         is_wide = [region.side_px >= LEAST_SIDE_PX for region in regions]
         wide = [region for region, wanted in zip(regions, is_wide, strict=True) if wanted]
         placed = iter(self._landmarker.place_all(moment.frame.rgb, wide))
-        return [_if_there(next(placed)) if wanted else None for wanted in is_wide]
+        return [_if_there(next(placed), least_presence) if wanted else None for wanted in is_wide]
 
     def _is_followed(self, box_px: Floats) -> bool:
         return bool((align.overlap(box_px, [f.box_px for f in self._faces]) > SAME_PLACE).any())
@@ -282,8 +290,8 @@ class _Cast:
         )
 
 
-def _if_there(landmarks: Landmarks) -> Landmarks | None:
-    is_there = landmarks.presence >= LEAST_PRESENCE and np.isfinite(landmarks.points_px).all()
+def _if_there(landmarks: Landmarks, least_presence: float) -> Landmarks | None:
+    is_there = landmarks.presence >= least_presence and np.isfinite(landmarks.points_px).all()
     return landmarks if is_there else None
 
 

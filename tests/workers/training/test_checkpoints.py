@@ -1,14 +1,14 @@
 """Does a checkpoint survive a full disk, damage, and somebody else's recipe?"""
 
-import os
-import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from app.errors import InsufficientStorage
+from tests.conftest import ROOT
 from tests.workers.training.tiny import make_recipe
 from workers.training import checkpoints
 from workers.training.checkpoints import Checkpoint
@@ -47,27 +47,38 @@ def test_where_nothing_was_saved_nothing_is_found(tmp_path: Path):
     assert checkpoints.load(tmp_path) is None
 
 
+SAVE_IN_LITTLE_ROOM = """
+import resource, sys
+from pathlib import Path
+
+import torch
+
+from app.errors import InsufficientStorage
+from tests.workers.training.test_checkpoints import make_checkpoint
+from workers.training import checkpoints
+
+room_bytes = int(sys.argv[2])
+larger = make_checkpoint(step=6, network={"weight": torch.zeros(1 << 16)})
+resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, room_bytes))
+try:
+    checkpoints.save(Path(sys.argv[1]), larger)
+except InsufficientStorage as error:
+    print(error)
+"""
+
+
 def _save_with_little_room(folder: Path, *, room_bytes: int) -> str:
-    """Save a larger checkpoint in a child process that may write no more; return what it said."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        said = "nothing"
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, room_bytes))
-            checkpoints.save(
-                folder, make_checkpoint(step=6, network={"weight": torch.zeros(1 << 16)})
-            )
-        except InsufficientStorage as error:
-            said = str(error)
-        finally:
-            os.write(write_end, said.encode())
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
+    """Save a larger checkpoint in a process that may write no more; return what it said."""
+    # A process of its own: a forked one would wait for ever for the threads of torch.
+    done = subprocess.run(
+        [sys.executable, "-c", SAVE_IN_LITTLE_ROOM, str(folder), str(room_bytes)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_nothing_beside_it(tmp_path: Path):

@@ -162,7 +162,7 @@ def _train_for_ever(folder: Path) -> None:
 def test_a_signal_to_all_processes_at_once_ends_them_all_with_a_checkpoint(
     tmp_path: Path, number: signal.Signals
 ):
-    child = multiprocessing.get_context("fork").Process(target=_train_for_ever, args=(tmp_path,))
+    child = multiprocessing.get_context("spawn").Process(target=_train_for_ever, args=(tmp_path,))
     child.start()
     assert child.pid is not None
     try:
@@ -244,7 +244,7 @@ def test_a_history_refuses_a_value_that_its_first_row_had_not(tmp_path: Path):
 
 
 def _train_as_one_of_two(rank: int, port: int, folder: Path, said: "Queue[Told]") -> None:
-    """Be what `torchrun` would start, less the seconds that importing torch takes."""
+    """Be what `torchrun` would start."""
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "two",
         "MASTER_ADDR": "127.0.0.1",
@@ -263,10 +263,10 @@ def test_two_processes_train_one_network_on_examples_of_their_own(tmp_path: Path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    forked = multiprocessing.get_context("fork")
-    said: Queue[Told] = forked.Queue()
+    spawned = multiprocessing.get_context("spawn")
+    said: Queue[Told] = spawned.Queue()
     children = [
-        forked.Process(target=_train_as_one_of_two, args=(rank, port, tmp_path, said), daemon=True)
+        spawned.Process(target=_train_as_one_of_two, args=(rank, port, tmp_path, said), daemon=True)
         for rank in range(2)
     ]
     for child in children:
