@@ -29,11 +29,10 @@ from rich.progress import track
 from torch.utils.data import Dataset
 
 from app.errors import RejectedMedia
-from app.settings import Settings
 from workers.detection import align
-from workers.detection.decode import open_video
 from workers.detection.face_detectors import YuNet
 from workers.detection.stage import Floats, Image
+from workers.training.clips import open_clip
 from workers.training.errors import BadDataset
 from workers.training.manifest import MOST_DAMAGED_SHARE, DataManifest, Row
 from workers.training.recipe import Section, Share
@@ -521,20 +520,7 @@ def _frames(path: Path, row: Row, frames_per_clip: int) -> Iterator[tuple[int, I
         rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
         yield 0, align.resized(rgb, longer_side_px=SIDE_PX)
         return
-    settings = Settings()
-    sampling = settings.analysis.model_copy(
-        update={
-            "max_kept_frames": frames_per_clip,
-            "max_kept_rate_hz": settings.media.max_rate_hz,
-            "max_work_side_px": SIDE_PX,
-        }
-    )
-    with open_video(
-        path,
-        limits=settings.media,
-        sampling=sampling,
-        allow_unsandboxed=settings.worker.allow_unsandboxed,
-    ) as stream:
+    with open_clip(path, max_frames=frames_per_clip, max_side_px=SIDE_PX) as stream:
         for frame in stream:
             yield frame.index, frame.rgb
 
