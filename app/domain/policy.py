@@ -48,7 +48,7 @@ CURRENT = Policy(
     manipulated_from=0.734,
     clear_below=0.356,
     disagreement=0.80,
-    min_frames=8,
+    min_frames=25,  # about a second; a toy or a poster that is taken for a face is seen for less
     caveat=(
         "On people whom the networks had never seen, 4 of 96 real clips were called manipulated at "
         "this threshold, and 31 of 154 manipulated ones were; 15 of those were taken for clear. "
