@@ -90,15 +90,20 @@ def decide(
     """
     Say what the evidence allows, by the rules of `policy`.
 
-    The video is as suspect as its most suspect person; detectors without a say count for that
-    only where nobody was examined by one that has. One manipulated person is enough for
+    The video is as suspect as its most suspect person; whoever passes by counts for that only
+    where there is nobody else, and detectors without a say only where nobody was examined by one
+    that has. One manipulated person is enough for
     `manipulated`; everyone who can be judged must be clear for `no_manipulation_found`; all
     else is `inconclusive`, with the reasons in words.
     """
     rulings = [_rule(person, policy) for person in persons]
     known = [
         [r.fake_probability for r in some if r.fake_probability is not None]
-        for some in ([r for r in rulings if r.has_a_say], rulings)
+        for some in (
+            [r for r in rulings if r.has_a_say and r.blocked not in PASSERS_BY],
+            [r for r in rulings if r.has_a_say],
+            rulings,
+        )
     ]
     manipulated = [
         r for r in rulings if r.blocked is None and r.probability >= policy.manipulated_from
@@ -123,7 +128,7 @@ def decide(
         )
     return Verdict(
         label=label,
-        fake_probability=max(known[0] or known[1], default=None),
+        fake_probability=max(next(filter(None, known), ()), default=None),
         reasons=reasons,
         statement=statement,
         caveat=_caveat(rulings, video, policy),

@@ -169,6 +169,13 @@ def test_the_part_of_a_truncated_file_can_convict_but_never_acquit():
     assert "could be decoded" in marked.caveat
 
 
+def test_somebody_seen_too_briefly_does_not_set_the_probability_of_the_video():
+    brief = person(finding(0.9), id="p2", frames=POLICY.min_frames - 1)
+
+    assert judge(person(finding(0.5)), brief).fake_probability == pytest.approx(0.5)
+    assert judge(brief).fake_probability == pytest.approx(0.9)
+
+
 @pytest.mark.parametrize(
     "why", [AbstainReason.FACE_TOO_SMALL, AbstainReason.TOO_BLURRED, AbstainReason.TOO_FEW_FRAMES]
 )
