@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 from torch import nn
 from torch.utils.data import default_collate
 
@@ -264,7 +265,6 @@ def test_validation_compares_with_the_teacher_on_clips_that_are_not_trained_on(t
 
 @pytest.mark.shared
 def test_the_teacher_answers_as_opencv_has_it(shared_weights):
-    data = pytest.importorskip("skimage.data")
     weights = (shared_weights / DETECTOR).read_bytes()
     teacher = pickle.loads(pickle.dumps(DenseYuNet(weights)))
     picture = np.ascontiguousarray(cv2.resize(data.astronaut(), (320, 320)))
@@ -283,7 +283,6 @@ def test_the_teacher_answers_as_opencv_has_it(shared_weights):
 
 @pytest.mark.shared
 def test_a_pupil_that_starts_from_its_teacher_finds_the_face_that_it_finds(shared_weights):
-    data = pytest.importorskip("skimage.data")
     weights = (shared_weights / DETECTOR).read_bytes()
     picture = data.astronaut()
     network = FaceDetector().eval()
