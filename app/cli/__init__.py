@@ -1,0 +1,165 @@
+"""How is deepverdict run from a terminal? Every heavy import waits for the command it serves."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.console import EXIT_REJECTED, err, explained, out, read_settings
+from app.cli.keys import keys_app
+from app.cli.models import models_app
+from app.cli.training import data_app, evaluate, train_app
+
+app = typer.Typer(
+    name="deepverdict",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Were the faces in this video manipulated? Where, when, and how sure is that?
+
+    [bold]Try it on a file[/bold]
+      deepverdict scan clip.mp4 --out pictures/
+
+    [bold]Run the whole service on one machine[/bold] (SQLite, a folder, one worker)
+      deepverdict up
+      deepverdict keys create --tenant desk
+      curl -H "Authorization: Bearer dv_..." -H "Content-Type: video/mp4"
+           --data-binary @clip.mp4 http://127.0.0.1:8080/v1/jobs
+
+    [bold]Run it in parts[/bold] (PostgreSQL, Redis, any number of workers)
+      export DEEPVERDICT_DATABASE_URL=postgresql+psycopg://user:secret@db/deepverdict
+      export DEEPVERDICT_BROKER_URL=redis://redis:6379/0
+      deepverdict migrate && deepverdict serve      # and elsewhere: deepverdict worker
+
+    [bold]Train its networks and measure them[/bold]
+      deepverdict data index videos/ --out videos.csv
+      deepverdict train classifier --set data.manifest=videos.csv --set data.bank=bank/
+      deepverdict evaluate --manifest videos.csv
+
+    Every setting is an environment variable; docs/settings.md lists them.""",
+)
+app.add_typer(train_app, name="train")
+app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a file on standard output.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write mask PNGs and an overview picture here."),
+    ] = None,
+) -> None:
+    """
+    Judge video files, with no database and no broker.
+
+      deepverdict scan clip.mp4
+      deepverdict scan *.mp4 --out pictures/
+      deepverdict scan clip.mp4 --json | jq .verdict
+
+    Exit code 0 whatever the verdict; 2 if a file was rejected, with the reason.
+    """
+    settings = read_settings()
+    with explained():
+        from app.render import verdict_tables  # noqa: PLC0415  starts fast for --help
+        from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
+
+        scanner = Scanner(settings, console=err)
+        rejected = False
+        for file in files:
+            scanned = scanner.scan(file, folder)
+            rejected = rejected or scanned.view.error is not None
+            if as_json:
+                sys.stdout.write(scanned.view.to_json() + "\n")
+                sys.stdout.flush()
+            else:
+                out.print(verdict_tables(scanned.view, title=file.name))
+                if scanned.pictures is not None:
+                    out.print(f"Pictures: {scanned.pictures}", highlight=False, soft_wrap=True)
+    if rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+) -> None:
+    """
+    Run the whole service here: SQLite, a folder for the videos, one worker, no other server.
+
+      deepverdict up
+      deepverdict up --port 0
+      DEEPVERDICT_DATA_DIR=/srv/deepverdict deepverdict up --host 0.0.0.0
+    """
+    settings = read_settings(is_service=True)
+    chosen = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update=chosen)})
+    with explained():
+        from app import embedded  # noqa: PLC0415
+
+        raise typer.Exit(embedded.run(settings))
+
+
+app.command()(evaluate)
+
+
+@app.command()
+def serve() -> None:
+    """
+    Run the gateway alone.
+
+      deepverdict migrate && deepverdict serve
+      DEEPVERDICT_API__HOST=0.0.0.0 deepverdict serve
+    """
+    settings = read_settings(is_service=True)
+    with explained():
+        from app.api.server import run  # noqa: PLC0415  the worker's image has no gateway
+
+        run(settings)
+
+
+@app.command()
+def worker() -> None:
+    """
+    Run one worker; start as many as there are devices.
+
+      deepverdict worker
+      DEEPVERDICT_BROKER_URL=redis://redis:6379/0 deepverdict worker
+
+    SIGTERM lets the running job end, or hands it back; nothing is lost either way.
+    """
+    settings = read_settings(is_service=True)
+    with explained():
+        from workers.run import run  # noqa: PLC0415
+
+        raise typer.Exit(run(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """
+    Bring the database's tables up to date; safe to run twice, and from several places.
+
+      deepverdict migrate
+    """
+    settings = read_settings()
+    with explained():
+        from app.db.migrate import head, upgrade  # noqa: PLC0415
+
+        upgrade(settings.resolved_database_url)
+        out.print(f"The database is at schema {head()}.", highlight=False)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
