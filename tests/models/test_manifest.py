@@ -19,7 +19,14 @@ MANIFEST = (ROOT / "models" / "manifest.toml").read_text(encoding="utf-8")
 
 
 OURS = ("face_detector", "face_landmarks", "frame_classifier", "fake_segmenter")
-THEIRS = ("yunet", "face_mesh_468", "meso4_f2f", "classnseg", "insightface_scrfd")
+THEIRS = (
+    "yunet",
+    "face_mesh_468",
+    "mobilefacenet",
+    "meso4_f2f",
+    "classnseg",
+    "insightface_scrfd",
+)
 WEIGHTS = ROOT / "models" / "weights"
 MOST_BYTES = 25_000_000
 

@@ -245,7 +245,7 @@ def test_a_network_of_our_own_is_nowhere_to_be_pulled_from(tmp_path, mirror):
 
 @pytest.mark.parametrize(
     "name",
-    ["yunet", "face_mesh_468", "meso4_f2f", "classnseg", "insightface_scrfd"],
+    ["yunet", "face_mesh_468", "mobilefacenet", "meso4_f2f", "classnseg", "insightface_scrfd"],
 )
 def test_every_third_party_s_network_can_be_pulled_from_the_mirror_and_answers(
     tmp_path, shared_weights, name
