@@ -55,7 +55,7 @@ class SheetRow:
 def contact_sheet(title: str, rows: Sequence[SheetRow]) -> bytes:
     """Draw the sheet, a PNG. Whoever has no looks is left out."""
     heading = _paper(TITLE)
-    _write(heading, title, at=(MARGIN, 42), size=0.8, ink=INK, is_bold=True)
+    write(heading, title, at=(MARGIN, 42), size=0.8, ink=INK, is_bold=True)
     blocks = [_block(row) for row in rows if row.clip.samples]
     sheet = np.concatenate([heading, *blocks, _paper(MARGIN // 2)])
     is_done, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
@@ -67,12 +67,12 @@ def _block(row: SheetRow) -> Image:
     """Draw one person: a line about them, then the looks."""
     header = _paper(HEADER)
     person = row.person
-    _write(header, person.id, at=(MARGIN, 30), size=0.75, ink=INK, is_bold=True)
+    write(header, person.id, at=(MARGIN, 30), size=0.75, ink=INK, is_bold=True)
     about = (
         f"{_clock(person.first_s)} to {_clock(person.last_s)},  {person.frames} frames,  "
         f"face {person.median_face_px:.0f} px     {_opinions(person.evidence)}"
     )
-    _write(header, about, at=(MARGIN + 52, 29), size=0.5, ink=FAINT)
+    write(header, about, at=(MARGIN + 52, 29), size=0.5, ink=FAINT)
     suspicion = _observed(person.evidence, DetectorName.FRAME_CLASSIFIER)
     masks = {mask.sample.frame_index: mask for mask in row.masks}
     tiles = [
@@ -128,12 +128,12 @@ def _tile(
     tile[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
     tile[:HEIGHT, FRAME_WIDTH:] = face
     words = _clock(look.pts_s)
-    _write(tile, words, at=(10, HEIGHT + 20), size=0.46, ink=FAINT)
+    write(tile, words, at=(10, HEIGHT + 20), size=0.46, ink=FAINT)
     if fake_probability is not None:
-        _write(tile, f"fake {fake_probability:.2f}", at=(110, HEIGHT + 20), size=0.46, ink=ink)
+        write(tile, f"fake {fake_probability:.2f}", at=(110, HEIGHT + 20), size=0.46, ink=ink)
     if mask is not None:
         marked = f"{mask.area:.0%} marked"
-        _write(tile, marked, at=(FRAME_WIDTH + 10, HEIGHT + 20), size=0.46, ink=FAINT)
+        write(tile, marked, at=(FRAME_WIDTH + 10, HEIGHT + 20), size=0.46, ink=FAINT)
     return tile
 
 
@@ -201,7 +201,7 @@ def _paper(height: int) -> Image:
     return np.full((height, WIDTH, 3), PAPER, np.uint8)
 
 
-def _write(
+def write(
     picture: Image,
     words: str,
     *,

@@ -28,14 +28,13 @@ from app.errors import RejectedMedia
 from app.settings import Settings
 from workers.detection import align
 from workers.detection.align import FaceRegion
-from workers.detection.face_detectors import FaceDetector
-from workers.detection.faces import LEAST_PRESENCE, LEAST_SIDE_PX
 from workers.detection.stage import CROP_MARGIN, CROP_SIDE_PX, Floats, Image
 from workers.kit import FaceNetworks, face_networks
 from workers.training.clips import open_clip
 from workers.training.errors import BadDataset
 from workers.training.manifest import DataManifest, Row
 from workers.training.masks import difference_mask
+from workers.training.placing import FacePlacer, PlacedFace, cut_out, points_in_crop
 
 BANK_SIDE_PX = 320
 BORDER_PX = (BANK_SIDE_PX - CROP_SIDE_PX) // 2
@@ -46,10 +45,6 @@ WORST_SHARE = 0.01
 """Of clips and pictures that cannot be read; more mean that the data set is not what it seems."""
 
 Number = TypeVar("Number", np.uint8, np.float32)
-
-_PICTURE_MARGIN = 1.6
-"""What pictures of single faces are mostly cut out with."""
-_PLACED_TIMES = 2
 
 _FACES, _LANDMARKS, _MASKS, _ROWS = "faces.bin", "landmarks.bin", "masks.bin", "bank.json"
 
@@ -105,9 +100,9 @@ class FaceBank:
             n = len(rows)
             side = BANK_SIDE_PX
             return cls(
-                faces=_mapped(folder / _FACES, np.uint8, (n, side, side, 3)),
-                landmarks=_mapped(folder / _LANDMARKS, np.float32, (n, MESH_POINTS, 2)),
-                masks=_mapped(folder / _MASKS, np.uint8, (n, side, side)),
+                faces=mapped(folder / _FACES, np.uint8, (n, side, side, 3)),
+                landmarks=mapped(folder / _LANDMARKS, np.float32, (n, MESH_POINTS, 2)),
+                masks=mapped(folder / _MASKS, np.uint8, (n, side, side)),
                 rows=rows,
                 manifest_sha256=document["manifest_sha256"],
             )
@@ -238,8 +233,7 @@ class _Cut:
 class _Place:
     """Where a face is in one frame of a real clip."""
 
-    region: FaceRegion  # in the pixels of the source
-    landmarks_px: Floats  # [468, 2] likewise
+    face: PlacedFace
     crop: Image
     at: int  # place of the look in its family
 
@@ -260,8 +254,7 @@ class _Cutter:
     def __init__(self, root: Path, frames_per_clip: int, networks: FaceNetworks) -> None:
         self._root = root
         self._frames_per_clip = frames_per_clip
-        self._finder: FaceDetector = networks.detector
-        self._mesh = networks.landmarks
+        self._placer = FacePlacer(networks)
 
     def cut(self, family: Sequence[Row]) -> _Cut:
         looks: list[_Look] = []
@@ -290,30 +283,26 @@ class _Cutter:
         if picture is None:
             raise _Unreadable("picture cannot be decoded")
         rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-        placed = self._guess(rgb) or self._find(rgb, None)
+        placed = self._placer.guess(rgb) or self._placer.find(rgb, None)
         if placed is None:
             return []
-        region, points = placed
-        crop = _cut_out(rgb, region, border=cv2.BORDER_REFLECT_101)
-        face = _face(row, crop, region, frame_index=0, pts_s=row.time_s or 0.0)
-        return [_Look(face=face, crop=crop, landmarks=_in_crop(points, region), mask=None)]
+        crop = _cut_out(rgb, placed.region, border=cv2.BORDER_REFLECT_101)
+        face = _face(row, crop, placed.region, frame_index=0, pts_s=row.time_s or 0.0)
+        return [_Look(face=face, crop=crop, landmarks=_in_crop(placed), mask=None)]
 
     def _cut_clip(self, row: Row, *, first: int) -> tuple[list[_Look], dict[int, _Place]]:
         looks: list[_Look] = []
         places: dict[int, _Place] = {}
         before: Floats | None = None
         for index, pts_s, rgb in self._frames(row.path, None):
-            placed = self._find(rgb, before)
+            placed = self._placer.find(rgb, before)
             if placed is None:
                 continue
-            region, points = placed
-            before = align.bounding_box(points)
-            crop = _cut_out(rgb, region)
-            landmarks = _in_crop(points, region)
-            face = _face(row, crop, region, frame_index=index, pts_s=pts_s)
-            places[index] = _Place(
-                region=region, landmarks_px=points, crop=crop, at=first + len(looks)
-            )
+            before = align.bounding_box(placed.points_px)
+            crop = _cut_out(rgb, placed.region)
+            landmarks = _in_crop(placed)
+            face = _face(row, crop, placed.region, frame_index=index, pts_s=pts_s)
+            places[index] = _Place(face=placed, crop=crop, at=first + len(looks))
             looks.append(_Look(face=face, crop=crop, landmarks=landmarks, mask=None))
         return looks, places
 
@@ -322,15 +311,15 @@ class _Cutter:
         given = dict(self._given_masks(row, of_real))
         for index, pts_s, rgb in self._frames(row.path, frozenset(of_real)):
             place = of_real[index]
-            crop = _cut_out(rgb, place.region)
-            landmarks = _in_crop(place.landmarks_px, place.region)
+            crop = _cut_out(rgb, place.face.region)
+            landmarks = _in_crop(place.face)
             mask = given.get(index)
             if mask is None:
                 mask = difference_mask(place.crop, crop, landmarks)
             face = _face(
                 row,
                 crop,
-                place.region,
+                place.face.region,
                 frame_index=index,
                 pts_s=pts_s,
                 pair=place.at,
@@ -345,7 +334,7 @@ class _Cutter:
         """Cut masks out of the video that the data set has for them, where it has one."""
         if row.mask:
             for index, _, rgb in self._frames(row.mask, frozenset(of_real)):
-                grey = cv2.cvtColor(_cut_out(rgb, of_real[index].region), cv2.COLOR_RGB2GRAY)
+                grey = cv2.cvtColor(_cut_out(rgb, of_real[index].face.region), cv2.COLOR_RGB2GRAY)
                 yield index, np.asarray(grey, np.uint8)
 
     def _frames(
@@ -369,41 +358,6 @@ class _Cutter:
                     next_at += step
                     taken += 1
                     yield frame.index, frame.pts_s, frame.rgb
-
-    def _guess(self, rgb: Image) -> tuple[FaceRegion, Floats] | None:
-        """Look where the face is in a picture that was cut out around one: in the middle."""
-        height, width = rgb.shape[:2]
-        middle = FaceRegion(
-            centre_px=((width - 1) / 2, (height - 1) / 2),
-            side_px=min(width, height) / _PICTURE_MARGIN,
-            angle_rad=0.0,
-        )
-        return self._placed(rgb, middle)
-
-    def _find(self, rgb: Image, before: Floats | None) -> tuple[FaceRegion, Floats] | None:
-        """Return the face that was there before, or else the largest, and its 468 points."""
-        found = self._finder.find(rgb)
-        order = list(np.argsort(-found.box_px[:, 2] * found.box_px[:, 3], kind="stable"))
-        if before is not None and len(found):
-            order.sort(key=lambda i: -float(align.overlap(before, [found.box_px[i]])[0]))
-        for i in order:
-            region = align.region_of_points(found.box_px[i], found.point_px[i])
-            if region.side_px < LEAST_SIDE_PX:
-                continue
-            if (placed := self._placed(rgb, region)) is not None:
-                return placed
-        return None
-
-    def _placed(self, rgb: Image, region: FaceRegion) -> tuple[FaceRegion, Floats] | None:
-        """Place the points, and once more from where they are: as a face is followed."""
-        points: Floats | None = None
-        for _ in range(_PLACED_TIMES):
-            landmarks = self._mesh.place(rgb, region)
-            if landmarks.presence < LEAST_PRESENCE or not np.isfinite(landmarks.points_px).all():
-                return None
-            points = landmarks.points_px
-            region = align.region_of_landmarks(points)
-        return None if points is None else (region, points[:MESH_POINTS])
 
 
 class _Unreadable(Exception):
@@ -430,21 +384,11 @@ def _cut_family(family: tuple[Row, ...]) -> _Cut:
 
 def _cut_out(rgb: Image, region: FaceRegion, *, border: int = cv2.BORDER_CONSTANT) -> Image:
     """Cut a region out as it is served, only wider."""
-    wide = region.scaled(BANK_MARGIN)
-    if border == cv2.BORDER_CONSTANT:
-        return align.crop(rgb, wide, side_px=BANK_SIDE_PX)
-    # A picture that was cut close has no surroundings; black ones would mark it as a still.
-    pad = int(wide.side_px / 2)
-    padded = cv2.copyMakeBorder(rgb, pad, pad, pad, pad, border)
-    x, y = wide.centre_px
-    moved = FaceRegion(centre_px=(x + pad, y + pad), side_px=wide.side_px, angle_rad=wide.angle_rad)
-    return align.crop(np.asarray(padded, np.uint8), moved, side_px=BANK_SIDE_PX)
+    return cut_out(rgb, region.scaled(BANK_MARGIN), side_px=BANK_SIDE_PX, border=border)
 
 
-def _in_crop(points_px: Floats, region: FaceRegion) -> Floats:
-    affine = region.scaled(BANK_MARGIN).frame_from_crop(BANK_SIDE_PX)
-    inverse = cv2.invertAffineTransform(affine)
-    return np.asarray(points_px @ inverse[:, :2].T + inverse[:, 2], np.float32)
+def _in_crop(placed: PlacedFace) -> Floats:
+    return points_in_crop(placed.points_px, placed.region.scaled(BANK_MARGIN), side_px=BANK_SIDE_PX)
 
 
 def _face(
@@ -481,7 +425,8 @@ def _face(
     )
 
 
-def _mapped(path: Path, dtype: type[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+def mapped(path: Path, dtype: type[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+    """Read an array from disk as it is asked for; raises ValueError where its size is another."""
     wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if path.stat().st_size != wanted:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {wanted}")

@@ -1,6 +1,7 @@
 """How does a run survive being stopped at any moment? One file, replaced whole or not at all."""
 
 import io
+import json
 import os
 import pickle
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from workers.training.errors import BadCheckpoint
 from workers.training.recipe import differences
 
 FILE = "checkpoint.pt"
+STEP_FILE = "checkpoint.json"  # tells those who watch, without torch, how far it is
 NETWORK_FILE = "network.pt"
 SUFFIX = ".tmp"
 
@@ -36,7 +38,7 @@ class Checkpoint:
     processes: int  # that trained together
     network: Tensors
     average: Tensors  # the running mean of the weights
-    optimiser: dict[str, Any]
+    optimisers: dict[str, Any]  # states by the name of the part
     window: dict[str, float]  # sums since the last row of the history
     seconds: float  # spent on the steps done, over all sittings
     waiting_s: float  # of which waiting for examples
@@ -51,6 +53,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     whole = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     replace_file(folder / FILE, to_bytes(whole))
+    replace_file(folder / STEP_FILE, json.dumps({"step": checkpoint.step}).encode())
 
 
 def save_network(folder: Path, state: Tensors) -> None:

@@ -3,6 +3,7 @@ Every deliberate failure of training, by who must act; branches of the tree in `
 
 ClientMustAct
 ├─ BadDataset        pictures, clips or a manifest that cannot be trained on
+├─ BadOutput         where something is to be written, it is there already or cannot be
 └─ BadRecipe         a recipe that cannot be read, or that means nothing
 OperatorMustAct
 ├─ BadCheckpoint     a checkpoint that cannot be read, or that belongs to another run
@@ -16,6 +17,10 @@ from app.errors import ClientMustAct, OperatorMustAct, RetryLater
 
 class BadDataset(ClientMustAct):
     """The data cannot be trained on or measured with: damaged, changed, or split unsoundly."""
+
+
+class BadOutput(ClientMustAct):
+    """The place that was given for what is to be written is taken, or cannot be written."""
 
 
 class BadRecipe(ClientMustAct):

@@ -2,9 +2,11 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from app.errors import InsufficientStorage
+from workers.training.checkpoints import replace_file
 
 STEP = "step"
 
@@ -31,7 +33,13 @@ class History:
             self._replace(kept)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Append a row. The first row says which columns there are; raises ValueError on others."""
+        """
+        Append a row. The first row says which columns there are.
+
+        Raises:
+            ValueError: the row has a column that the first has not.
+            InsufficientStorage: it cannot be written.
+        """
         row = {STEP: step, **values}
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns or list(row), lineterminator="\n")
@@ -39,19 +47,22 @@ class History:
             self._columns = list(row)
             writer.writeheader()
         writer.writerow({name: _spelt(value) for name, value in row.items()})
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(text.getvalue())
+        except OSError as error:
+            raise InsufficientStorage(
+                f"cannot write {self._path}: {error}; make room and run the same command again, "
+                "which goes on from the last checkpoint"
+            ) from error
 
     def _replace(self, rows: list[dict[str, float]]) -> None:
-        beside = self._path.with_suffix(".tmp")
-        with beside.open("w", encoding="utf-8") as file:
-            if rows:
-                writer = csv.DictWriter(file, self._columns, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({k: _spelt(v) for k, v in row.items()} for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({k: _spelt(v) for k, v in row.items()} for row in rows)
+        replace_file(self._path, text.getvalue().encode())
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

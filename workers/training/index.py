@@ -186,7 +186,7 @@ def _groups(
     Returns:
         The group of each path: the first name, in order, of anybody in it.
     """
-    join = _Joins()
+    join = Joins()
     for one, other in same:
         join.one(one, other)
     for item in items:
@@ -202,7 +202,7 @@ def _groups(
     return {item.path: min(names[join.root_of(item.people[0])]) for item in items}
 
 
-class _Joins:
+class Joins:
     """Names that are joined to one another, in sets that grow together (union-find)."""
 
     def __init__(self) -> None:

@@ -6,6 +6,9 @@ A run is a function of its recipe and its data: step `s` of process `r` of `n` s
 before every step from the seed, the step and the process. So a run that was stopped goes on as if
 it had not been.
 
+A step has one turn, in which all weights learn, or several, in which the parts of a network learn
+one after another, such as a forger and its critics. Each part has an optimiser of its own.
+
 The weights that come out are a running mean over the steps, in fp32.
 """
 
@@ -13,7 +16,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from ctypes import c_bool
@@ -37,11 +40,11 @@ from workers.training.history import History
 from workers.training.processes import Place, joined
 from workers.training.progress import TrainingProgress
 from workers.training.recipe import OptimiserOptions, RunOptions
-from workers.training.task import Batch, Task
+from workers.training.task import Batch, Game, Part, PlainTask, Turn
 
 LOSS = "loss"
 RECIPE_FILE = "recipe.json"
-HISTORY_FILE = "history.csv"
+HISTORY_FILE = "metrics.csv"
 VALIDATION_FILE = "validation.csv"
 PICTURES = "pictures"
 
@@ -50,14 +53,18 @@ AHEAD = 4
 
 
 def train(
-    task: Task, folder: Path, *, console: Console, stop_after_steps: int | None = None
+    task: PlainTask | Game,
+    folder: Path,
+    *,
+    console: Console,
+    stop_after_steps: int | None = None,
 ) -> nn.Module:
     """
     Train a network, from the checkpoint in `folder` where there is one.
 
     Args:
         folder: of this run; made where it is not there. Gets `recipe.json`, `checkpoint.pt`,
-            `history.csv`, `validation.csv`, `pictures/` and at the end `network.pt`.
+            `metrics.csv`, `validation.csv`, `pictures/` and at the end `network.pt`.
         stop_after_steps: stop after so many steps of this sitting, with a checkpoint.
 
     Returns:
@@ -119,13 +126,75 @@ class _Losses(nn.Module):
     its network as often as it likes, and by any of its methods.
     """
 
-    def __init__(self, task: Task, network: nn.Module) -> None:
+    def __init__(self, task: PlainTask, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self._task = task
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self._task.losses(self.network, batch)
+
+
+class _OneTurn:
+    """A plain task as a game: one part, whose turn it always is."""
+
+    def __init__(self, task: PlainTask, network: nn.Module, place: Place) -> None:
+        self._whole = Part(name="network", module=network)
+        self._losses = place.together(_Losses(task, network))
+
+    def parts(self, _network: nn.Module) -> Sequence[Part]:
+        return (self._whole,)
+
+    def turns(self, _network: nn.Module, batch: Batch, *, done: float) -> Iterator[Turn]:  # noqa: ARG002
+        yield Turn(self._whole.name, self._losses(batch))
+
+    def rate_share(self, _done: float) -> float:
+        return 1.0
+
+    def before_step(self, network: nn.Module, step: int) -> None:
+        """Nothing is planned."""
+
+
+class _Learner:
+    """
+    One part of a network, and what moves its weights.
+
+    Args:
+        logged_as: stands before the names of what is logged.
+        place: whose other processes' gradients are to be waited for; None where that is seen to.
+    """
+
+    def __init__(
+        self, part: Part, options: OptimiserOptions, *, logged_as: str, place: Place | None
+    ) -> None:
+        self.optimiser = _optimiser(part.module, options)
+        self.rate = 0.0  # of the last step
+        self._weights = [w for w in part.module.parameters() if w.requires_grad]
+        self._rate_share, self._clip_norm = part.rate_share, options.clip_norm
+        self._logged_as, self._place = logged_as, place
+
+    def look(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Find the way down; return every loss, and the norm of the gradient before clipping."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = losses[LOSS]
+        norm = loss.new_zeros(())
+        if loss.requires_grad:
+            # Its loss may pass through other parts, which then need no gradients.
+            torch.autograd.backward(loss, inputs=self._weights if self._place else None)
+            if self._place is not None:
+                self._place.share_gradients(self._weights)
+            norm = nn.utils.clip_grad_norm_(self._weights, self._clip_norm)
+        # One transfer for all of them: on a GPU, each would wait for the step to end.
+        scalars = torch.stack([v.detach().float() for v in (*losses.values(), norm)]).tolist()
+        names = (f"{self._logged_as}{name}" for name in (*losses, "gradient_norm"))
+        return dict(zip(names, scalars, strict=True))
+
+    def go(self, *, rate: float) -> None:
+        """Take the step, where there is one to be taken."""
+        self.rate = rate * self._rate_share
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        self.optimiser.step()
 
 
 class _Batches(Sampler[list[int]]):
@@ -151,7 +220,9 @@ class _Batches(Sampler[list[int]]):
 class _Sitting:
     """One stretch of a run, from where the last one ended."""
 
-    def __init__(self, task: Task, folder: Path, place: Place, console: Console) -> None:
+    def __init__(
+        self, task: PlainTask | Game, folder: Path, place: Place, console: Console
+    ) -> None:
         self._task, self._folder, self._place, self._console = task, folder, place, console
         self._run, self._options = task.recipe.run, task.recipe.optimiser
         if self._run.threads:
@@ -163,9 +234,18 @@ class _Sitting:
         torch.manual_seed(self._run.seed)
         network = _laid_out(task.network().to(place.device), torch.channels_last)
         self._network = network
-        self._weights = list(network.parameters())
-        self._losses = place.together(_Losses(task, network))
-        self._optimiser = _optimiser(network, self._options)
+        self._game = task if isinstance(task, Game) else _OneTurn(task, network, place)
+        *others, main = self._game.parts(network)
+        self._learners = {
+            part.name: _Learner(
+                part,
+                self._options,
+                logged_as="" if part is main else f"{part.name}_",
+                place=place if self._game is task else None,
+            )
+            for part in (*others, main)
+        }
+        self._main = self._learners[main.name]
         self._average = RunningMean(network, keep=self._options.ema)
         self._window: dict[str, float] = {}
         self.step = 0
@@ -190,7 +270,7 @@ class _Sitting:
         if self.step:
             progress.say(f"going on from step {self.step} of {self._run.steps}")
         saved_s = time.monotonic()
-        self._losses.train()
+        self._network.train()
         # The loaders are forked before the bar has a thread, whose locks they would keep for ever.
         with self._batches(numbers) as batches, progress:
             while self.step < last:
@@ -240,24 +320,29 @@ class _Sitting:
             is_over.value = True
 
     def _one_step(self, batch: Batch, numbers: _Batches) -> dict[str, float]:
-        """Learn from a batch; return every loss, and the norm of the gradient before clipping."""
+        """Learn from a batch, turn by turn; return what is to be logged."""
         torch.manual_seed(_seed_of(self._run.seed, self.step, self._place.rank))
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self._run.steps, self._options)
-        self._optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
-            losses = self._losses(batch)
-        losses[LOSS].backward()
-        norm = nn.utils.clip_grad_norm_(self._weights, self._options.clip_norm)
-        # One transfer for all of them: on a GPU, each would wait for the step to end.
-        scalars = torch.stack([v.detach().float() for v in (*losses.values(), norm)]).tolist()
-        values = dict(zip((*losses, "gradient_norm"), scalars, strict=True))
-        if not (math.isfinite(values[LOSS]) and math.isfinite(values["gradient_norm"])):
-            raise self._non_finite(values, numbers.of_step(self.step))
-        self._optimiser.step()
+        for network in (self._network, self._average.network):
+            self._game.before_step(network, self.step)
+        done = self.step / self._run.steps
+        rate = learning_rate(self.step, self._run.steps, self._options)
+        rate *= self._game.rate_share(done)
+        turns = self._game.turns(self._network, batch, done=done)
+        values: dict[str, float] = {}
+        while (turn := self._next(turns)) is not None:
+            learner = self._learners[turn.part]
+            found = learner.look(turn.losses)
+            if not all(map(math.isfinite, found.values())):
+                raise self._non_finite(found, numbers.of_step(self.step))
+            learner.go(rate=rate)
+            values |= found
         self.step += 1
         self._average.update(step=self.step)
         return values
+
+    def _next(self, turns: Iterator[Turn]) -> Turn | None:
+        with self._autocast():
+            return next(turns, None)
 
     def _non_finite(self, values: dict[str, float], numbers: range) -> NonFiniteLoss:
         found = checkpoints.load(self._folder)
@@ -266,9 +351,10 @@ class _Sitting:
             last = f"the last checkpoint, of step {found.step}, is whole: {self._folder}"
         said = ", ".join(f"{name} {value:g}" for name, value in values.items())
         return NonFiniteLoss(
-            f"step {self.step + 1}: {said}; stopped before the weights were touched. Made by the "
-            f"examples {numbers.start} to {numbers.stop - 1} of seed {self._run.seed}; {last}. "
-            "Look at those examples; if they are sound, try a lower optimiser.rate"
+            f"step {self.step + 1}: {said}; stopped before that was learnt, and nothing of this "
+            f"step is kept. Made by the examples {numbers.start} to {numbers.stop - 1} of seed "
+            f"{self._run.seed}; {last}. Look at those examples; if they are sound, try a lower "
+            "optimiser.rate"
         )
 
     def _count(
@@ -294,7 +380,7 @@ class _Sitting:
         if self.step % self._run.log_every == 0 or is_last:
             no_means = {"steps", "images", "seconds", "waiting_s"}
             means = {k: v / sums["steps"] for k, v in sums.items() if k not in no_means}
-            means["rate"] = self._optimiser.param_groups[0]["lr"]
+            means["rate"] = self._main.rate
             means["images_per_s"] = images_per_s
             means["waiting_share"] = sums["waiting_s"] / sums["seconds"]
             means["seconds"] = self._seconds
@@ -334,7 +420,7 @@ class _Sitting:
                 processes=self._place.processes,
                 network=self._network.state_dict(),
                 average=self._average.network.state_dict(),
-                optimiser=self._optimiser.state_dict(),
+                optimisers={k: v.optimiser.state_dict() for k, v in self._learners.items()},
                 window=self._window,
                 seconds=self._seconds,
                 waiting_s=self._waiting_s,
@@ -344,7 +430,8 @@ class _Sitting:
     def _restore(self, found: Checkpoint) -> None:
         self._network.load_state_dict(found.network)
         self._average.network.load_state_dict(found.average)
-        self._optimiser.load_state_dict(found.optimiser)
+        for name, learner in self._learners.items():
+            learner.optimiser.load_state_dict(found.optimisers[name])
         self._window = dict(found.window)
         self._seconds, self._waiting_s = found.seconds, found.waiting_s
         self.step = found.step
@@ -407,7 +494,9 @@ def _optimiser(network: nn.Module, options: OptimiserOptions) -> AdamW:
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW([g for g in groups if g["params"]], lr=options.rate, fused=True)
+    return AdamW(
+        [g for g in groups if g["params"]], lr=options.rate, betas=options.betas, fused=True
+    )
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:

@@ -1,6 +1,6 @@
 """Where does this process compute, and with how many others? One answer for one and for many."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,22 @@ class Place:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
+
+    def share_gradients(self, weights: Iterable[nn.Parameter]) -> None:
+        """
+        Put the mean over all processes in the place of every gradient.
+
+        For parts that learn in turns: what `together` wraps may be asked once a step only.
+        """
+        if self.processes == 1:
+            return
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.processes
+        means = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def any(self, is_so: bool) -> bool:
         """Tell whether something is so in any of the processes; every one must ask."""

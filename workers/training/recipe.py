@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.training.errors import BadRecipe
 
@@ -17,6 +17,7 @@ SHIPPED = files("workers.training") / "recipes"
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -51,7 +52,10 @@ class OptimiserOptions(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_steps: Count
     final_rate_share: Share = 0.02
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    """What is kept of the running means of the gradient and of its square at a step."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Greatest length of a gradient; of each part by itself where several learn in turns."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
@@ -60,6 +64,8 @@ class DataOptions(Section):
 
     manifest: Path
     bank: Path
+    generated: Path | None = None
+    """A bank of what our own forgers made, for the pairs that are made of it."""
     folds: Count = 0
     fold: Annotated[int, Field(ge=-1)] = -1
     """The fold whose groups are kept out of training to be tested on; -1 keeps none out."""
@@ -67,13 +73,12 @@ class DataOptions(Section):
     """Methods whose fakes are kept out of training."""
 
 
-class Recipe(Section):
-    """What every task's recipe has; each task adds sections of its own."""
+class TrainingRecipe(Section):
+    """What every recipe has; each task adds sections of its own."""
 
     task: str
     run: RunOptions
     optimiser: OptimiserOptions
-    data: DataOptions
 
     def canonical(self) -> str:
         """Return the whole recipe, defaults filled in, as JSON that is the same for the same."""
@@ -83,6 +88,12 @@ class Recipe(Section):
     def sha256(self) -> str:
         """The digest of `canonical()`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+class Recipe(TrainingRecipe):
+    """The recipe of a network that learns from a manifest's faces, and is served."""
+
+    data: DataOptions
 
 
 FREE = frozenset(
@@ -119,6 +130,14 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, object]:
             raise BadRecipe(f"want --set section.key=value, got {override!r}")
         _put(raw, (*sections, key), _value(value.strip()), override)
     return raw
+
+
+def unusable(task: str, wrong: ValidationError) -> BadRecipe:
+    """Say in words what is wrong with a recipe."""
+    faults = "; ".join(
+        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in wrong.errors()
+    )
+    return BadRecipe(f"the recipe for {task!r} cannot be used: {faults}")
 
 
 def differences(before: str, after: str) -> list[str]:

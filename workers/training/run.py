@@ -20,7 +20,7 @@ from workers.training.history import read_history
 from workers.training.manifest import read_manifest
 from workers.training.processes import Place, joined
 from workers.training.recipe import read_recipe
-from workers.training.task import Task
+from workers.training.task import ServedTask
 from workers.training.tasks import SERVED_AS, make_task
 
 RUN_FILE = "run.json"
@@ -95,6 +95,7 @@ def forget(folder: Path) -> None:
     """Remove what a run wrote into its folder, and nothing else."""
     for name in (
         checkpoints.FILE,
+        checkpoints.STEP_FILE,
         checkpoints.NETWORK_FILE,
         loop.HISTORY_FILE,
         loop.VALIDATION_FILE,
@@ -106,7 +107,7 @@ def forget(folder: Path) -> None:
 
 
 def _finish(
-    task: Task,
+    task: ServedTask,
     network: nn.Module,
     onnx: Path,
     *,

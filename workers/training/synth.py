@@ -136,7 +136,15 @@ class FacePair:
     real: Image  # [S, S, 3]
     fake: Image  # [S, S, 3]
     mask: Floats  # [S, S] in [0, 1]: how much of each pixel of the fake is not the real one's
-    kind: str  # "self_blend", "cross_blend" or "labelled"
+    kind: str  # one of `pairs.KINDS`
+
+
+class Fit(StrEnum):
+    """How the colours of a face are made to fit where it is laid."""
+
+    COLOURS = "colours"  # their mean and spread become those of the face beneath
+    GRADIENTS = "gradients"  # cloned in: nothing but its gradients is kept
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,9 +185,8 @@ def self_blend(
     changes_source = random.random() < _COIN
     changed = source if changes_source else target
     if random.random() < options.colour_share:
-        changed = _recoloured(changed, options.colour_strength, random)
+        changed = recoloured(changed, options.colour_strength, random)
     if detail is None:
-        spoiled = _resampled if random.random() < _COIN else _crisped
         changed = spoiled(changed, random)
     source, target = (changed, target) if changes_source else (source, changed)
     return _blended(source, target, mask, detail, "self_blend", options=options, random=random)
@@ -213,14 +220,38 @@ def cross_blend(
     )
     out_from_other = out_from_look @ _square(look_from_other)
     source = drawn(other.picture, out_from_other, side_px)
-    if random.random() < options.poisson_share:
-        source = _cloned(source, target, mask)
-    else:
-        source = _in_colours_of(source, target, mask, strength=random.uniform(0.7, 1.0))
+    fit = Fit.GRADIENTS if random.random() < options.poisson_share else Fit.COLOURS
+    return laid_upon(source, target, mask, "cross_blend", fit=fit, options=options, random=random)
+
+
+def laid_upon(
+    source: Image,
+    target: Image,
+    mask: Floats,
+    kind: str,
+    *,
+    fit: Fit,
+    options: SynthOptions,
+    random: np.random.Generator,
+) -> FacePair:
+    """
+    Blend a face that lies where it shall with the face beneath it.
+
+    Args:
+        source: `[S, S, 3]`, what shall be seen where the mask is 1.
+        target: `[S, S, 3]`, what is seen where it is 0.
+        mask: `[S, S]` in [0, 1].
+        kind: of the pair that comes out.
+        fit: how its colours are brought to those beneath.
+    """
+    if fit is Fit.GRADIENTS:
+        source = cloned(source, target, mask)
+    elif fit is Fit.COLOURS:
+        source = in_colours_of(source, target, mask, strength=random.uniform(0.7, 1.0))
     detail = _wanted_detail(options, random)
     if detail is not None:
         source = _brought_down(source, target, mask)
-    return _blended(source, target, mask, detail, "cross_blend", options=options, random=random)
+    return _blended(source, target, mask, detail, kind, options=options, random=random)
 
 
 def with_detail(pair: FacePair, *, options: SynthOptions, random: np.random.Generator) -> FacePair:
@@ -248,25 +279,44 @@ def detail_ratio(real: Image, fake: Image, mask: Floats) -> float:
     top = float(mask.max())
     if top <= 0:
         return 1.0
-    inside = _inside(mask)
+    where = inside(mask)
     of_real, of_fake = (
-        float(np.vdot(c, c)) for c in (_curvature(_grey(p), inside) for p in (real, fake))
+        float(np.vdot(c, c)) for c in (_curvature(_grey(p), where) for p in (real, fake))
     )
     return math.sqrt(of_fake / of_real) if of_real > 0 and of_fake > 0 else 1.0
 
 
 def drawn(picture: Image, out_from_picture: Floats, side_px: int) -> Image:
     """Draw a picture anew by one warp, `[side_px, side_px, C]`; what lies beyond it is mirrored."""
+    part = _cut_out(picture, np.asarray(out_from_picture, np.float64), side_px)
+    return part if part is not None else redrawn(picture, out_from_picture, (side_px, side_px))
+
+
+def redrawn(
+    picture: Image,
+    out_from_picture: Floats,
+    size: tuple[int, int],
+    *,
+    interpolation: int = cv2.INTER_LINEAR,
+) -> Image:
+    """
+    Draw a picture anew by one warp, blurred before where that shrinks it.
+
+    Args:
+        picture: `[H, W, C]`; what lies beyond it is mirrored.
+        out_from_picture: `[2, 3]`.
+        size: width and height of what comes out.
+        interpolation: OpenCV's number for it.
+    """
     affine = np.asarray(out_from_picture, np.float64)
-    part = _cut_out(picture, affine, side_px)
-    if part is not None:
-        return part
     scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
     if scale < _SHRINKS:
         # As much blur as the coarser grid needs, no more: aliases look like manipulation.
         sigma = 0.5 * math.sqrt(1 / scale**2 - 1)
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
-    out = cv2.warpAffine(picture, affine, (side_px, side_px), borderMode=cv2.BORDER_REFLECT_101)
+    out = cv2.warpAffine(
+        picture, affine, size, flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
+    )
     return np.asarray(out, np.uint8)
 
 
@@ -340,7 +390,7 @@ def soft_mask(
     points = (_outline(landmarks_px, random) + 0.5) * scale - 0.5 + border_px
     mask = np.zeros((small_px + 2 * border_px, small_px + 2 * border_px), np.float32)
     cv2.fillPoly(mask, [np.rint(points * 16).astype(np.int32)], (1.0,), shift=4)
-    mask = _wobbled(mask, options.most_elastic * small_px, random)
+    mask = wobbled(mask, options.most_elastic * small_px, random)
     across_px = math.sqrt(max(float(mask.sum()), 1.0))
     # Shrink and soften in proportion to the part: the same blur would wipe a mouth away.
     shrunk = _gaussian(mask, random.uniform(0.005, 0.045) * across_px)
@@ -360,21 +410,37 @@ _BORDER = 0.125  # of the picture's side
 
 
 def _outline(landmarks_px: Floats, random: np.random.Generator) -> Floats:
-    """Return the corners of a part of the face, in order."""
+    """Return the corners of a part of the face, taken at random, in order."""
     hull = list(HULL_SHARE)[random.choice(len(HULL_SHARE), p=list(HULL_SHARE.values()))]
+    brow_raise = random.uniform(0.05, 0.22) if hull == Hull.FOREHEAD else 0.0
+    widening = random.uniform(1.05, 1.6) if hull == Hull.MOUTH else 1.0
+    return outline(landmarks_px, hull, brow_raise=brow_raise, widening=widening)
+
+
+def outline(
+    landmarks_px: Floats, hull: Hull, *, brow_raise: float = 0.0, widening: float = 1.0
+) -> Floats:
+    """
+    Return the corners of a part of the face, in order, `[N, 2]`.
+
+    Args:
+        landmarks_px: `[468, 2]`.
+        hull: which part.
+        brow_raise: by how much of the way from chin to nose the hairline of `FOREHEAD` is raised.
+        widening: times as wide as the landmarks are.
+    """
     points = landmarks_px[list(_HULL_POINTS[hull])].astype(np.float32)
     if hull == Hull.FOREHEAD:
         up = landmarks_px[_NOSE_BRIDGE] - landmarks_px[_CHIN]
-        raised = np.isin(_HULL_POINTS[hull], _HAIRLINE)
-        points[raised] += np.float32(random.uniform(0.05, 0.22)) * up
-    if hull == Hull.MOUTH:
+        points[np.isin(_HULL_POINTS[hull], _HAIRLINE)] += np.float32(brow_raise) * up
+    if widening != 1:
         middle = points.mean(axis=0)
-        points = middle + np.float32(random.uniform(1.05, 1.6)) * (points - middle)
+        points = middle + np.float32(widening) * (points - middle)
     corners = cv2.convexHull(points.astype(np.float32))
     return np.asarray(corners[:, 0], np.float32)
 
 
-def _wobbled(mask: Floats, spread_px: float, random: np.random.Generator) -> Floats:
+def wobbled(mask: Floats, spread_px: float, random: np.random.Generator) -> Floats:
     """Move every pixel a little, its neighbours by about as much."""
     side_px = mask.shape[0]
     knots = int(random.integers(4, 14))
@@ -424,7 +490,7 @@ def _square(affine: Floats) -> Floats:
     return np.concatenate([affine, np.array([[0, 0, 1]], np.float32)])
 
 
-def _recoloured(picture: Image, strength: float, random: np.random.Generator) -> Image:
+def recoloured(picture: Image, strength: float, random: np.random.Generator) -> Image:
     """Change brightness, contrast, saturation, hue, and at times the balance of the colours."""
     grey = np.array([0.299, 0.587, 0.114])
     contrast = 1 + 0.1 * strength * random.uniform(-1, 1)
@@ -446,6 +512,12 @@ def _recoloured(picture: Image, strength: float, random: np.random.Generator) ->
 
 
 _TINTED_SHARE = 0.3  # Shiohara and Yamasaki
+
+
+def spoiled(picture: Image, random: np.random.Generator) -> Image:
+    """Change the detail of a picture: too little by scaling it, or too much by sharpening it."""
+    return _resampled(picture, random) if random.random() < _COIN else _crisped(picture, random)
+
 
 _DOWN = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_NEAREST)
 _UP = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)
@@ -469,9 +541,9 @@ def _crisped(picture: Image, random: np.random.Generator) -> Image:
     return np.asarray(cv2.addWeighted(picture, 1 + gain, blurred, -gain, 0), np.uint8)
 
 
-def _in_colours_of(source: Image, target: Image, mask: Floats, *, strength: float) -> Image:
+def in_colours_of(source: Image, target: Image, mask: Floats, *, strength: float) -> Image:
     """Give a picture the mean and spread of another's colours, both inside of a mask, in CIELAB."""
-    where = _inside(mask).astype(np.uint8)
+    where = inside(mask).astype(np.uint8)
     lab = cv2.cvtColor(source, cv2.COLOR_RGB2LAB)
     mean, spread = (v[:, 0] for v in cv2.meanStdDev(lab, mask=where))
     wanted_mean, wanted_spread = (
@@ -483,7 +555,7 @@ def _in_colours_of(source: Image, target: Image, mask: Floats, *, strength: floa
     return np.asarray(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def _cloned(source: Image, target: Image, mask: Floats) -> Image:
+def cloned(source: Image, target: Image, mask: Floats) -> Image:
     """Fit a face in by its gradients alone: Perez et al., "Poisson Image Editing", 2003."""
     where = np.where(mask > 0.02, 255, 0).astype(np.uint8)  # noqa: PLR2004 - of 1: all but nothing
     where[[0, -1]], where[:, [0, -1]] = 0, 0  # OpenCV reads one pixel around it
@@ -581,8 +653,8 @@ def _with_detail(
         return fake
     grey = _grey(source).astype(np.float32)
     fine = mask * (grey - _gaussian(grey, sigma_px))
-    inside = _inside(mask)
-    wanted, have, added = (_curvature(p, inside) for p in (_grey(target), _grey(fake), fine))
+    where = inside(mask)
+    wanted, have, added = (_curvature(p, where) for p in (_grey(target), _grey(fake), fine))
     gain = _gain(
         square=float(np.vdot(added, added)),
         cross=float(np.vdot(added, have)),
@@ -605,15 +677,15 @@ def _gain(*, square: float, cross: float, excess: float) -> float:
     return nearest
 
 
-def _inside(mask: Floats) -> Floats:
+def inside(mask: Floats) -> Floats:
     """Return 1 where a mask has at least half of its height, else 0."""
     return np.asarray(mask >= 0.5 * mask.max(), np.float32)
 
 
-def _curvature(grey: Image | Floats, inside: Floats) -> Floats:
+def _curvature(grey: Image | Floats, where: Floats) -> Floats:
     """Return the Laplacian of a picture, 0 outside. Pixel noise, which no codec keeps, is out."""
     smooth = _gaussian(grey.astype(np.float32), _DETAIL_PX)
-    return np.asarray(cv2.Laplacian(smooth, cv2.CV_32F) * inside, np.float32)
+    return np.asarray(cv2.Laplacian(smooth, cv2.CV_32F) * where, np.float32)
 
 
 def _grey(picture: Image) -> Image:

@@ -22,7 +22,7 @@ def make_checkpoint(**changes: object) -> Checkpoint:
         processes=1,
         network={"weight": torch.arange(6.0).reshape(2, 3)},
         average={"weight": torch.ones(2, 3)},
-        optimiser={"state": {0: {"step": torch.tensor(5.0)}}, "param_groups": [{"lr": 0.1}]},
+        optimisers={"all": {"state": {0: {"step": torch.tensor(5.0)}}}},
         window={"loss": 1.5},
         seconds=2.5,
         waiting_s=0.5,
@@ -37,10 +37,10 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path):
 
     assert found is not None
     assert torch.equal(found.network["weight"], torch.arange(6.0).reshape(2, 3))
-    assert replace(found, network={}, average={}, optimiser={}) == make_checkpoint(
-        network={}, average={}, optimiser={}
+    assert replace(found, network={}, average={}, optimisers={}) == make_checkpoint(
+        network={}, average={}, optimisers={}
     )
-    assert [p.name for p in tmp_path.iterdir()] == [checkpoints.FILE]
+    assert {p.name for p in tmp_path.iterdir()} == {checkpoints.FILE, checkpoints.STEP_FILE}
 
 
 def test_where_nothing_was_saved_nothing_is_found(tmp_path: Path):
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_nothing_beside_it(tmp_
     assert "make room" in said
     assert found is not None
     assert found.step == 5
-    assert [p.name for p in tmp_path.iterdir()] == [checkpoints.FILE]
+    assert {p.name for p in tmp_path.iterdir()} == {checkpoints.FILE, checkpoints.STEP_FILE}
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "pickle"])

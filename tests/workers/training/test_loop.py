@@ -1,5 +1,6 @@
 """Does a run learn, go on as if it had never stopped, and stop before it spoils its weights?"""
 
+import errno
 import io
 import json
 import multiprocessing
@@ -18,15 +19,17 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from tests.workers.training.tiny import Pictures, TinyTask, make_recipe
+from app.errors import InsufficientStorage
+from tests.workers.training.tiny import Pictures, TinyGame, TinyTask, make_recipe
 from workers.training import checkpoints
 from workers.training.errors import BadCheckpoint, BadDataset, Interrupted, NonFiniteLoss
 from workers.training.history import History, read_history
 from workers.training.loop import learning_rate, train
+from workers.training.processes import joined
 from workers.training.task import Batch, Example
 
-Told = tuple[int, list[list[int]], list[float], str]
-"""Rank, numbers of the examples by step, weights at the end, what was printed."""
+Told = tuple[int, list[list[int]], list[float], str, list[float]]
+"""Rank, numbers of the examples by step, weights at the end, what was printed; those of a game."""
 QUIET = Console(file=io.StringIO())
 LEARNT = ("loss", "entropy", "gradient_norm", "rate")
 
@@ -40,8 +43,15 @@ def _threads():
 
 def learnt(folder: Path) -> np.ndarray:
     """Return what of a run's history depends on nothing but its recipe, `[rows, values]`."""
-    rows = read_history(folder / "history.csv")
+    rows = read_history(folder / "metrics.csv")
     return np.array([[row["step"], *(row[name] for name in LEARNT)] for row in rows])
+
+
+def played(folder: Path) -> np.ndarray:
+    """Return what of a game's history depends on nothing but its recipe, `[rows, values]`."""
+    clocks = {"images_per_s", "waiting_share", "seconds"}
+    rows = read_history(folder / "metrics.csv")
+    return np.array([[v for name, v in row.items() if name not in clocks] for row in rows])
 
 
 def weights(network: nn.Module) -> np.ndarray:
@@ -55,7 +65,7 @@ def test_a_run_learns_what_it_is_shown(tmp_path: Path):
 
     assert task.validate(network)["accuracy"] > 0.9
     assert not network.training
-    assert [row["step"] for row in read_history(tmp_path / "history.csv")] == [40, 80, 120]
+    assert [row["step"] for row in read_history(tmp_path / "metrics.csv")] == [40, 80, 120]
 
 
 @pytest.mark.parametrize("log_every", [1, 4])
@@ -75,12 +85,12 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, lo
 
 def test_rows_written_after_the_checkpoint_are_written_anew(tmp_path: Path):
     train(TinyTask(), tmp_path, console=QUIET, stop_after_steps=5)
-    with (tmp_path / "history.csv").open("a") as file:
+    with (tmp_path / "metrics.csv").open("a") as file:
         file.write("6,9,9,9,9,9,9,9\n7,9,9")
 
     train(TinyTask(), tmp_path, console=QUIET)
 
-    assert [row["step"] for row in read_history(tmp_path / "history.csv")] == list(range(1, 13))
+    assert [row["step"] for row in read_history(tmp_path / "metrics.csv")] == list(range(1, 13))
     assert learnt(tmp_path)[5, 1] < 9
 
 
@@ -166,8 +176,8 @@ def test_a_signal_to_all_processes_at_once_ends_them_all_with_a_checkpoint(
     child.start()
     assert child.pid is not None
     try:
-        give_up_at = time.monotonic() + 60
-        while len(read_history(tmp_path / "history.csv")) < 3:
+        give_up_at = time.monotonic() + 180
+        while len(read_history(tmp_path / "metrics.csv")) < 3:
             assert child.is_alive()
             assert time.monotonic() < give_up_at
             time.sleep(0.02)
@@ -177,7 +187,7 @@ def test_a_signal_to_all_processes_at_once_ends_them_all_with_a_checkpoint(
         found = checkpoints.load(tmp_path)
         assert child.exitcode == 0
         assert found is not None
-        assert found.step == len(read_history(tmp_path / "history.csv"))
+        assert found.step == len(read_history(tmp_path / "metrics.csv"))
     finally:
         if child.is_alive():
             os.killpg(child.pid, signal.SIGKILL)
@@ -209,7 +219,7 @@ def test_a_person_sees_pictures_validations_and_the_time_waiting_for_data(tmp_pa
     assert [row["step"] for row in read_history(tmp_path / "validation.csv")] == [6, 12]
     assert "step 6, validated: accuracy" in said.getvalue()
     assert re.search(r"12/12 +loss 0\.\d+ +\d+ images/s +waiting for data \d+%", said.getvalue())
-    (row,) = read_history(tmp_path / "history.csv")
+    (row,) = read_history(tmp_path / "metrics.csv")
     assert 0 < row["waiting_share"] < 1
     assert json.loads((tmp_path / "recipe.json").read_text())["run"]["seed"] == 3
 
@@ -254,9 +264,14 @@ def _train_as_one_of_two(rank: int, port: int, folder: Path, said: "Queue[Told]"
         "LOCAL_RANK": str(rank),
     }
     screen = io.StringIO()
-    task = TinyTask(make_recipe(run={"batch": 2, "steps": 6}))
-    network = train(task, folder, console=Console(file=screen, width=200))
-    said.put((rank, task.seen, weights(network).tolist(), screen.getvalue()))
+    recipe = make_recipe(run={"batch": 2, "steps": 6})
+    task = TinyTask(recipe)
+    with joined():
+        network = train(task, folder / "plain", console=Console(file=screen, width=200))
+        game = train(TinyGame(recipe), folder / "game", console=QUIET)
+    said.put(
+        (rank, task.seen, weights(network).tolist(), screen.getvalue(), weights(game).tolist())
+    )
 
 
 def test_two_processes_train_one_network_on_examples_of_their_own(tmp_path: Path):
@@ -271,7 +286,7 @@ def test_two_processes_train_one_network_on_examples_of_their_own(tmp_path: Path
     ]
     for child in children:
         child.start()
-    first, second = sorted(said.get(timeout=60) for _ in children)
+    first, second = sorted(said.get(timeout=180) for _ in children)
     for child in children:
         child.join(60)
 
@@ -279,6 +294,85 @@ def test_two_processes_train_one_network_on_examples_of_their_own(tmp_path: Path
     assert first[1] == [[4 * step, 4 * step + 1] for step in range(6)]
     assert second[1] == [[4 * step + 2, 4 * step + 3] for step in range(6)]
     assert first[2] == second[2]
+    assert first[4] == second[4]
     assert "6/6" in first[3]
     assert second[3] == ""
-    assert len(read_history(tmp_path / "history.csv")) == 6
+    assert len(read_history(tmp_path / "plain" / "metrics.csv")) == 6
+
+
+def test_parts_take_their_turns_each_with_a_rate_and_names_of_its_own(tmp_path: Path):
+    game = TinyGame()
+
+    train(game, tmp_path, console=QUIET)
+
+    rows = read_history(tmp_path / "metrics.csv")
+    kept = checkpoints.load(tmp_path)
+    assert game.played == ["judge", "judge", "drawer"] * 12
+    assert {"judge_loss", "judge_gradient_norm", "loss", "fooled", "gradient_norm"} <= set(rows[0])
+    assert [row["rate"] for row in rows[4:7]] == [
+        pytest.approx(learning_rate(step, 12, game.recipe.optimiser) * share)
+        for step, share in ((4, 1.0), (5, 1.0), (6, 0.5))
+    ]
+    assert kept is not None
+    rates = {k: state["param_groups"][0]["lr"] for k, state in kept.optimisers.items()}
+    taken = {k: state["state"][0]["step"] for k, state in kept.optimisers.items()}
+    assert rates["judge"] == pytest.approx(2 * rates["drawer"])
+    assert taken == {"judge": 24, "drawer": 12}
+
+
+def test_a_turn_moves_the_weights_of_its_own_part_alone(tmp_path: Path):
+    start = TinyGame(judged_from=2.0)
+    torch.manual_seed(start.recipe.run.seed)
+    before = weights(start.network()["judge"])
+
+    network = train(start, tmp_path / "idle", console=QUIET)
+
+    rows = read_history(tmp_path / "idle" / "metrics.csv")
+    np.testing.assert_allclose(weights(network["judge"]), before, atol=1e-7)
+    assert {row["judge_loss"] for row in rows} == {row["judge_gradient_norm"] for row in rows}
+    assert all(row["gradient_norm"] > 0 for row in rows)
+
+
+def test_a_game_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path):
+    wanted = train(TinyGame(exchange_at=5, judged_from=0.5), tmp_path / "straight", console=QUIET)
+    for stop in (5, 3, None):
+        halted = TinyGame(exchange_at=5, judged_from=0.5)
+        found = train(halted, tmp_path / "halted", console=QUIET, stop_after_steps=stop)
+
+    np.testing.assert_array_equal(played(tmp_path / "halted"), played(tmp_path / "straight"))
+    np.testing.assert_array_equal(weights(found), weights(wanted))
+
+
+def test_what_is_planned_for_a_step_is_done_to_the_network_and_to_its_running_mean(tmp_path: Path):
+    still = make_recipe(optimiser={"rate": 1e-9})
+
+    exchanged = train(TinyGame(still, exchange_at=11), tmp_path / "last", console=QUIET)
+    plain = train(TinyGame(still), tmp_path / "never", console=QUIET)
+
+    moved = exchanged["drawer"].bias - plain["drawer"].bias
+    assert float(moved) == pytest.approx(100.0, abs=1e-3)
+
+
+def test_a_game_stops_before_a_turn_that_would_spoil_a_part_and_keeps_whole_steps(tmp_path: Path):
+    recipe = make_recipe(run={"checkpoint_every_s": 0.0})
+
+    with pytest.raises(NonFiniteLoss, match=r"step 8: loss nan.*28 to 31 of seed 3.*step 7"):
+        train(TinyGame(recipe, spoilt_at=30), tmp_path, console=QUIET)
+
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert found.step == 7
+    assert all(torch.isfinite(value).all() for value in found.network.values())
+    assert {int(s["state"][0]["step"]) for s in found.optimisers.values()} == {7, 14}
+
+
+def test_a_full_disk_ends_a_run_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    history = History(tmp_path / "h.csv", step=0)
+    history.add(1, {"loss": 0.5})
+    monkeypatch.setattr(Path, "open", full)
+
+    with pytest.raises(InsufficientStorage, match=r"h\.csv.*No space left.*make room"):
+        history.add(2, {"loss": 0.5})

@@ -81,7 +81,7 @@ def test_two_steps_leave_finite_losses_pictures_and_a_validation(
 
     assert all(torch.isfinite(v).all() for v in network.state_dict().values())
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2  # of the first step and the last
-    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    history = np.genfromtxt(tmp_path / "metrics.csv", delimiter=",", names=True)
     assert np.isfinite(history["loss"]).all()
 
 

@@ -1,5 +1,6 @@
-"""A task that trains in a moment: tell bright pictures from dark ones."""
+"""Tasks that train in a moment: tell bright pictures from dark ones, and draw like them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 
 from workers.detection.stage import Image
 from workers.training.recipe import Recipe
-from workers.training.task import Batch, Example, Served
+from workers.training.task import Batch, Example, Part, Served, Turn
 
 SIDE_PX = 8
 
@@ -106,3 +107,70 @@ class TinyTask:
             outputs=("logit",),
             dynamic={"picture": {0: torch.export.Dim("batch", min=1)}},
         )
+
+
+class TinyGame:
+    """
+    A drawer of brightnesses against a judge of them, who has two turns at every step.
+
+    Args:
+        judged_from: share of the run that the judge sits out.
+        exchange_at: step before which the drawer is changed, as planned.
+        spoilt_at: the number of an example with which the drawer's loss is no number.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | None = None,
+        *,
+        judged_from: float = 0.0,
+        exchange_at: int = -1,
+        spoilt_at: int = -1,
+    ) -> None:
+        self.recipe = recipe or make_recipe()
+        self.played: list[str] = []
+        self._judged_from, self._exchange_at = judged_from, exchange_at
+        self._spoilt_at = spoilt_at
+
+    def network(self) -> nn.Module:
+        return nn.ModuleDict({"judge": nn.Linear(1, 1), "drawer": nn.Linear(1, 1)})
+
+    def parts(self, network: nn.Module) -> list[Part]:
+        assert isinstance(network, nn.ModuleDict)
+        return [
+            Part(name="judge", module=network["judge"], rate_share=2.0),
+            Part(name="drawer", module=network["drawer"]),
+        ]
+
+    def examples(self) -> Dataset[Example]:
+        return Pictures(self.recipe.run.seed)
+
+    def turns(self, network: nn.Module, batch: Batch, *, done: float) -> Iterator[Turn]:
+        assert isinstance(network, nn.ModuleDict)
+        real = batch["picture"].float().mean((1, 2, 3))[:, None] / 255
+        drawn = network["drawer"](torch.randn_like(real))
+        is_on = done >= self._judged_from
+        for _ in range(2):
+            self.played.append("judge")
+            judged = network["judge"](drawn.detach()).mean() - network["judge"](real).mean()
+            yield Turn("judge", {"loss": judged.abs() if is_on else torch.zeros(())})
+        self.played.append("drawer")
+        spoilt = torch.where((batch["number"] == self._spoilt_at).any(), torch.nan, 0.0)
+        distance = (drawn - real).square().mean()
+        fooled = -network["judge"](drawn).mean() if is_on else torch.zeros(())
+        yield Turn("drawer", {"loss": distance + 0.01 * fooled + spoilt, "fooled": fooled})
+
+    def rate_share(self, done: float) -> float:
+        return 0.5 if done >= 0.5 else 1.0
+
+    def before_step(self, network: nn.Module, step: int) -> None:
+        if step == self._exchange_at:
+            assert isinstance(network, nn.ModuleDict)
+            network["drawer"].bias.data.add_(100.0)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, nn.ModuleDict)
+        return {"drawn": float(network["drawer"](torch.zeros(1, 1)))}
+
+    def pictures(self, _network: nn.Module, batch: Batch) -> Image:
+        return batch["picture"][0].cpu().numpy()

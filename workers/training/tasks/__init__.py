@@ -6,39 +6,40 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from workers.training.errors import BadRecipe
+from workers.training.recipe import unusable
 
 if TYPE_CHECKING:
-    from workers.training.task import Task
+    from workers.training.task import ServedTask
 
 Raw = Mapping[str, object]
 """A recipe as it was read, nothing checked."""
 
 
-def _classifier(raw: Raw) -> "Task":
+def _classifier(raw: Raw) -> "ServedTask":
     from workers.training.tasks.classifier import ClassifierTask  # noqa: PLC0415
 
     return ClassifierTask(raw)
 
 
-def _segmenter(raw: Raw) -> "Task":
+def _segmenter(raw: Raw) -> "ServedTask":
     from workers.training.tasks.segmenter import SegmenterTask  # noqa: PLC0415
 
     return SegmenterTask(raw)
 
 
-def _detector(raw: Raw) -> "Task":
+def _detector(raw: Raw) -> "ServedTask":
     from workers.training.tasks.detector import DetectorTask  # noqa: PLC0415
 
     return DetectorTask(raw)
 
 
-def _landmarks(raw: Raw) -> "Task":
+def _landmarks(raw: Raw) -> "ServedTask":
     from workers.training.tasks.landmarks import LandmarksTask  # noqa: PLC0415
 
     return LandmarksTask(raw)
 
 
-TASKS: dict[str, Callable[[Raw], "Task"]] = {
+TASKS: dict[str, Callable[[Raw], "ServedTask"]] = {
     "classifier": _classifier,
     "segmenter": _segmenter,
     "detector": _detector,
@@ -54,7 +55,7 @@ SERVED_AS = {
 """How the manifest calls the network that a task makes."""
 
 
-def make_task(raw: Raw) -> "Task":
+def make_task(raw: Raw) -> "ServedTask":
     """
     Make the task that a recipe names.
 
@@ -67,7 +68,4 @@ def make_task(raw: Raw) -> "Task":
     try:
         return TASKS[name](raw)
     except ValidationError as wrong:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in wrong.errors()
-        )
-        raise BadRecipe(f"the recipe for {name!r} cannot be used: {faults}") from wrong
+        raise unusable(name, wrong) from wrong

@@ -23,11 +23,12 @@ from models.nets.face_classifier import FaceClassifier, ServedClassifier
 from models.nets.meso4 import SERVED_PX, Meso4
 from workers.detection.stage import Floats, Image
 from workers.training.bank import FaceBank
-from workers.training.errors import BadRecipe
+from workers.training.errors import BadDataset, BadRecipe
 from workers.training.evaluate.metrics import auc
+from workers.training.generate import people_of
 from workers.training.initial import load_meso4
 from workers.training.manifest import folds, read_manifest
-from workers.training.pairs import PairExamples, PairOptions
+from workers.training.pairs import Generated, PairExamples, PairOptions
 from workers.training.recipe import DataOptions, Recipe, Section
 from workers.training.rendered import PairSource, RenderedPairs, render
 from workers.training.task import Batch, Example, Served
@@ -140,20 +141,25 @@ class ClassifierTask:
         """Return pairs of the faces that training may see."""
         recipe = self.recipe
         rows = training_rows(self.bank, recipe.data)
+        made = generated_faces(self.bank, recipe.data)
         if recipe.rendered.folder is not None:
-            return RenderedPairs(recipe.rendered.folder, rows, recipe.run.seed)
-        return PairExamples(self.bank, rows, recipe.pairs, recipe.run.seed)
+            made_rows = () if made is None else made.rows
+            return RenderedPairs(recipe.rendered.folder, rows, recipe.run.seed, made_rows)
+        return PairExamples(self.bank, rows, recipe.pairs, recipe.run.seed, made)
 
     def render(self, console: Console) -> None:
         """Make the pairs that several runs share, of every face, unless that was done."""
         recipe = self.recipe
         if recipe.rendered.folder is None:
             return
+        made = generated_faces(self.bank, recipe.data)
         everybody = PairSource(
             bank=recipe.data.bank,
             rows=range(len(self.bank.rows)),
             options=recipe.pairs,
             seed=RENDER_SEED,
+            generated=recipe.data.generated,
+            generated_rows=() if made is None else range(len(made.bank.rows)),
         )
         render(
             everybody, count=recipe.rendered.count, folder=recipe.rendered.folder, console=console
@@ -236,6 +242,43 @@ def training_rows(bank: FaceBank, options: DataOptions) -> list[int]:
         chosen = [f for f in bank.rows if f.split == "train"]
     left_out = set(options.leave_out)
     return [f.row for f in chosen if f.label == "real" or f.method not in left_out]
+
+
+def generated_faces(bank: FaceBank, options: DataOptions) -> Generated | None:
+    """
+    Open the bank of what our own forgers made, and choose the rows that training may see.
+
+    Those are rows of its train split, with folds none of the fold's groups. Fakes of methods that
+    are left out are left out.
+
+    Args:
+        bank: that it is shown beside.
+
+    Raises:
+        BadDataset: it would show people whom training may not see, or that cannot be told.
+    """
+    if options.generated is None:
+        return None
+    made = FaceBank.open(options.generated)
+    chosen = [f for f in made.rows if f.split == "train"]
+    if options.folds:
+        fold_of = folds(read_manifest(options.manifest), options.folds, FOLD_SEED)
+        kept_out = {group for group, fold in fold_of.items() if fold == options.fold}
+        stray = {who for f in chosen for who in people_of(f.group) if who not in fold_of}
+        why = f"have no place in {options.manifest}, so that no fold can keep them out"
+        chosen = [f for f in chosen if not people_of(f.group) & kept_out]
+    else:
+        kept_out = {f.group for f in bank.rows if f.split != "train"}
+        stray = {who for f in chosen for who in people_of(f.group) if who in kept_out}
+        why = f"are kept from training in {options.bank}"
+    if stray:
+        raise BadDataset(
+            f"{options.generated} shows {sorted(stray)[:5]} in its train split, who {why}; "
+            "generate it again from the manifest that is trained on"
+        )
+    left_out = set(options.leave_out)
+    rows = [f.row for f in chosen if f.label == "real" or f.method not in left_out]
+    return Generated(bank=made, rows=rows)
 
 
 def score_rows(network: nn.Module, bank: FaceBank, rows: Sequence[int]) -> Floats:

@@ -27,7 +27,7 @@ from workers.training.bank import BORDER_PX, FaceBank
 from workers.training.pairs import PairExamples, PairOptions
 from workers.training.recipe import Recipe, Section
 from workers.training.task import Batch, Example, Served
-from workers.training.tasks.classifier import training_rows
+from workers.training.tasks.classifier import generated_faces, training_rows
 
 MARKED_FROM = 0.5
 MOST_MARKED_OF_REALS = 0.025
@@ -113,6 +113,7 @@ class SegmenterTask:
             training_rows(self.bank, self.recipe.data),
             self.recipe.pairs,
             self.recipe.run.seed,
+            generated_faces(self.bank, self.recipe.data),
         )
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -254,6 +255,8 @@ class SegmenterTask:
             update={
                 "self_blend_share": 1.0,
                 "cross_blend_share": 0.0,
+                "generated_share": 0.0,
+                "recomposited_share": 0.0,
                 "view_px": SERVED_PX,
                 "side_px": SERVED_PX,
             }
