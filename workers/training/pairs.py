@@ -8,12 +8,15 @@ A face is chosen by what it is of before by what it is: a data set with ten time
 some three times the examples, and within one every group of people the same, every clip of it
 the same, every look at a clip the same. Both halves are drawn from the bank by one warp each:
 one more would soften them, and softness is what such networks fall for.
+
+What our own forgers made lies in a bank of its own, with the real faces it was made from and masks
+that are exact. It is shown as it is, or blended anew, as `recomposite` has it.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import cv2
@@ -28,6 +31,7 @@ from workers.training.bank import BANK_SIDE_PX, Face, FaceBank
 from workers.training.degrade import DegradeOptions, degrade
 from workers.training.errors import BadDataset
 from workers.training.recipe import Section, Share
+from workers.training.recomposite import recomposite
 from workers.training.synth import (
     FacePair,
     Look,
@@ -37,10 +41,13 @@ from workers.training.synth import (
     detail_ratio,
     drawn,
     self_blend,
+    transformed,
     with_detail,
 )
 
-KINDS = ("self_blend", "cross_blend", "labelled")
+KINDS = ("self_blend", "cross_blend", "labelled", "generated", "recomposited")
+OF_FORGERS = ("generated", "recomposited")
+"""Kinds whose `row` and `other` are rows of the bank of generated faces, not of the other one."""
 ENDLESS = 2**31 - 1
 _COIN = 0.5
 _CANDIDATES = 16
@@ -49,6 +56,9 @@ _SHAPE = slice(None, None, 6)
 """Of the landmarks, those that faces are compared by."""
 _INNER = slice(BANK_SIDE_PX // 5, -BANK_SIDE_PX // 5)
 """Of a bank crop, what surely is face."""
+_LEAST_FORGED = 0.01
+"""Of a bank crop, the share that a forger must have changed for the look to count as a fake; it
+leaves the frames as they are in which it found no face."""
 
 Example = dict[str, NDArray[np.uint8] | int]
 
@@ -62,7 +72,10 @@ class PairOptions(Section):
     """Side of the pictures that come out; equal to `view_px`, nothing is scaled but by chance."""
     self_blend_share: Share = 0.55
     cross_blend_share: Share = 0.15
-    """The rest are labelled fakes beside the real faces they were made from."""
+    generated_share: Share = 0.0
+    """What our own forgers made, as it is, beside the real faces it was made from."""
+    recomposited_share: Share = 0.0
+    """The same, blended anew. The rest are labelled fakes beside their real faces."""
     unpaired_share: Share = 0.0
     """Of the labelled, fakes beside some real face of their data set; theirs is not at hand."""
     still_share: Share = 0.35
@@ -78,20 +91,39 @@ class PairOptions(Section):
     has every pixel as it will be served."""
     balance_sharpness: Share = 0.5
     """How far the labelled fakes that are sharper than their source are brought up to half of
-    the labelled; 0 leaves them as rare as they are. That of blends is in `synth`."""
+    the labelled, and the generated to half of the generated; 0 leaves them as rare as they are.
+    That of blends is in `synth`."""
     labelled_detail_share: Share = 0.0
-    """Of the labelled fakes with a mask, those whose detail is set as that of balanced blends."""
+    """Of the labelled and generated fakes with a mask, those whose detail is set as that of
+    balanced blends."""
     synth: SynthOptions = SynthOptions()
     degrade: DegradeOptions = DegradeOptions()
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "PairOptions":
-        if self.self_blend_share + self.cross_blend_share > 1 + 1e-9:
+        if self.labelled_share < 0:
             raise ValueError(
-                f"self_blend_share {self.self_blend_share} and cross_blend_share "
-                f"{self.cross_blend_share} are shares of one whole; lower one of them"
+                f"self_blend_share {self.self_blend_share}, cross_blend_share "
+                f"{self.cross_blend_share}, generated_share {self.generated_share} and "
+                f"recomposited_share {self.recomposited_share} are shares of one whole; lower one "
+                "of them"
             )
         return self
+
+    @property
+    def labelled_share(self) -> float:
+        """Of the pairs, those of labelled fakes: what the other kinds leave."""
+        blends = self.self_blend_share + self.cross_blend_share
+        rest = 1 - blends - self.generated_share - self.recomposited_share
+        return rest if abs(rest) > _NOTHING else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Generated:
+    """What our own forgers made, with the real faces that it was made from."""
+
+    bank: FaceBank
+    rows: Sequence[int]  # of this bank, those that may be used
 
 
 class PairExamples(Dataset[Example]):
@@ -101,20 +133,27 @@ class PairExamples(Dataset[Example]):
     Item `i` is `real` and `fake`, uint8 `[side_px, side_px, 3]`; `mask`, uint8
     `[side_px, side_px]`, 255 where a pixel is wholly manipulated; `has_mask`, 0 for a labelled
     fake of which it is not known; `kind`, its place in `KINDS`; and `row` and `other`, the faces
-    of the bank that it shows, `other` -1 where that is one.
+    of the bank that it shows, `other` -1 where that is one. Of the kinds `OF_FORGERS` these are
+    rows of the generated bank.
 
     Args:
         bank: the faces.
         rows: of the bank, those that may be used for anything.
         options: which pairs, and how.
         seed: another one gives other pairs.
+        generated: what `generated_share` and `recomposited_share` are taken from.
 
     Raises:
         BadDataset: the rows lack what the options ask for.
     """
 
     def __init__(
-        self, bank: FaceBank, rows: Sequence[int], options: PairOptions, seed: int
+        self,
+        bank: FaceBank,
+        rows: Sequence[int],
+        options: PairOptions,
+        seed: int,
+        generated: Generated | None = None,
     ) -> None:
         self._bank = bank
         self._options = options
@@ -131,14 +170,18 @@ class PairExamples(Dataset[Example]):
         fakes = [f for f in faces if f.label == "fake"]
         paired = [f for f in fakes if f.pair in at_hand]
         unpaired = [f for f in fakes if f.pair not in at_hand]
-        self._paired = _Lottery(paired, [f.method for f in paired], power=options.dataset_power)
+        self._paired = _fakes_lottery(bank, paired, options, is_drawn=options.labelled_share > 0)
         self._unpaired = _Lottery(
             unpaired, [f.method for f in unpaired], power=options.dataset_power
         )
+        self._forged_bank = bank if generated is None else generated.bank
+        self._forged = _fakes_lottery(
+            self._forged_bank,
+            [] if generated is None else _forged(generated),
+            options,
+            is_drawn=options.generated_share + options.recomposited_share > 0,
+        )
         self._check(len(faces))
-        if paired and options.balance_sharpness > 0:
-            is_sharper = np.array([_is_sharper(bank, f) for f in paired])
-            self._paired.bring_to_half(is_sharper, by=options.balance_sharpness)
         self._reals_of: dict[str, list[int]] = defaultdict(list)
         for face in reals:
             self._reals_of[face.dataset].append(face.row)
@@ -163,7 +206,8 @@ class PairExamples(Dataset[Example]):
 
     def _check(self, rows: int) -> None:
         options = self._options
-        labelled = 1 - options.self_blend_share - options.cross_blend_share
+        labelled = options.labelled_share
+        forged = options.generated_share + options.recomposited_share
         blends = options.self_blend_share + options.cross_blend_share
         wants_paired = labelled * (1 - options.unpaired_share) > _NOTHING
         for lottery, is_wanted, what in (
@@ -171,7 +215,8 @@ class PairExamples(Dataset[Example]):
             (
                 self._paired,
                 wants_paired,
-                "fake with its real at hand; let self_blend_share and cross_blend_share make 1",
+                "fake with its real at hand; let self_blend_share and cross_blend_share make 1, "
+                "with the shares of what forgers made",
             ),
             (
                 self._unpaired,
@@ -181,6 +226,12 @@ class PairExamples(Dataset[Example]):
         ):
             if is_wanted and not len(lottery):
                 raise BadDataset(f"among {rows} rows of the bank there is no {what}")
+        if forged > _NOTHING and not len(self._forged):
+            raise BadDataset(
+                "there is no generated fake with its real and a mask; let data.generated name a "
+                "bank with some in its train split, or set generated_share and recomposited_share "
+                "to 0"
+            )
 
     def _pair(self, random: np.random.Generator) -> "_Drawn":
         """Draw a pair that nothing has happened to yet."""
@@ -206,7 +257,23 @@ class PairExamples(Dataset[Example]):
                 random=random,
             )
             return _Drawn(pair=blend, row=row, other=other)
+        # Of these two, what is re-composited comes last: a share of nothing is never reached.
+        generated = options.self_blend_share + options.cross_blend_share + options.generated_share
+        if kind < generated + options.recomposited_share:
+            return self._made_by_forger(out_from_bank, random, is_blended_anew=kind >= generated)
         return self._labelled(out_from_bank, random)
+
+    def _made_by_forger(
+        self, out_from_bank: Floats, random: np.random.Generator, *, is_blended_anew: bool
+    ) -> "_Drawn":
+        bank, options = self._forged_bank, self._options
+        fake = bank.rows[self._forged.draw(random)]
+        pair = _both_halves(bank, fake.pair, fake, out_from_bank, side_px=options.side_px)
+        if not is_blended_anew:
+            return self._beside(replace(pair, kind="generated"), fake.pair, fake, random)
+        landmarks_out = transformed(bank.landmarks[fake.row], out_from_bank)
+        pair = recomposite(pair, landmarks_out, options=options.synth, random=random)
+        return _Drawn(pair=pair, row=fake.pair, other=fake.row)
 
     def _labelled(self, out_from_bank: Floats, random: np.random.Generator) -> "_Drawn":
         bank, side_px = self._bank, self._options.side_px
@@ -220,15 +287,16 @@ class PairExamples(Dataset[Example]):
         else:
             fake = bank.rows[self._paired.draw(random)]
             real_row = fake.pair
-        real_picture, fake_picture = (
-            drawn(bank.faces[row], out_from_bank, side_px) for row in (real_row, fake.row)
-        )
-        mask = np.zeros((side_px, side_px), np.float32)
-        if fake.has_mask:
-            mask = _floats(drawn(bank.masks[fake.row], out_from_bank, side_px))
-        pair = FacePair(real=real_picture, fake=fake_picture, mask=mask, kind="labelled")
-        if fake.has_mask and random.random() < self._options.labelled_detail_share:
-            pair = with_detail(pair, options=self._options.synth, random=random)
+        pair = _both_halves(bank, real_row, fake, out_from_bank, side_px=side_px)
+        return self._beside(pair, real_row, fake, random)
+
+    def _beside(
+        self, pair: FacePair, real_row: int, fake: Face, random: np.random.Generator
+    ) -> "_Drawn":
+        """Show a fake that is at hand beside a real face, at times with other detail."""
+        options = self._options
+        if fake.has_mask and random.random() < options.labelled_detail_share:
+            pair = with_detail(pair, options=options.synth, random=random)
         return _Drawn(pair=pair, row=real_row, other=fake.row, has_mask=fake.has_mask)
 
     def _cut(self, random: np.random.Generator) -> Floats:
@@ -318,6 +386,42 @@ class _Lottery:
     def _set(self, weights: NDArray[np.float64]) -> None:
         self._weights = weights
         self._upto = np.cumsum(weights)
+
+
+def _fakes_lottery(
+    bank: FaceBank, fakes: Sequence[Face], options: PairOptions, *, is_drawn: bool
+) -> _Lottery:
+    """Even out fakes that have their real at hand; by their detail too, if any will be drawn."""
+    lottery = _Lottery(fakes, [f.method for f in fakes], power=options.dataset_power)
+    if fakes and is_drawn and options.balance_sharpness > 0:
+        is_sharper = np.array([_is_sharper(bank, f) for f in fakes])
+        lottery.bring_to_half(is_sharper, by=options.balance_sharpness)
+    return lottery
+
+
+def _forged(generated: Generated) -> list[Face]:
+    """Choose the fakes with a mask that says something, and with their real at hand."""
+    bank = generated.bank
+    faces = [bank.rows[row] for row in generated.rows]
+    at_hand = {f.row for f in faces if f.label == "real"}
+    fakes = (f for f in faces if f.label == "fake" and f.has_mask and f.pair in at_hand)
+    return [f for f in fakes if (bank.masks[f.row] > _HALF).mean() >= _LEAST_FORGED]
+
+
+_HALF = 127
+
+
+def _both_halves(
+    bank: FaceBank, real_row: int, fake: Face, out_from_bank: Floats, *, side_px: int
+) -> FacePair:
+    """Draw a real face, a fake and its mask by the same warp; of no mask, an empty one."""
+    real_picture, fake_picture = (
+        drawn(bank.faces[row], out_from_bank, side_px) for row in (real_row, fake.row)
+    )
+    mask = np.zeros((side_px, side_px), np.float32)
+    if fake.has_mask:
+        mask = _floats(drawn(bank.masks[fake.row], out_from_bank, side_px))
+    return FacePair(real=real_picture, fake=fake_picture, mask=mask, kind="labelled")
 
 
 def _even_weights(faces: Sequence[Face], keys: Sequence[str], power: float) -> NDArray[np.float64]:

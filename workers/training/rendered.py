@@ -22,10 +22,20 @@ from torch.utils.data import Dataset
 
 from workers.training.bank import FaceBank
 from workers.training.errors import BadDataset
-from workers.training.pairs import ENDLESS, Example, PairExamples, PairOptions, start_worker
+from workers.training.pairs import (
+    ENDLESS,
+    KINDS,
+    OF_FORGERS,
+    Example,
+    Generated,
+    PairExamples,
+    PairOptions,
+    start_worker,
+)
 
 _HALVES = ("real", "fake")
 _NUMBERS = ("row", "other", "kind", "has_mask")
+_FORGERS_KINDS = [KINDS.index(name) for name in OF_FORGERS]
 _CHUNK = 32
 
 
@@ -37,12 +47,19 @@ class RenderedPairs(Dataset[Example]):
         folder: that `render` wrote.
         rows: of the bank; pairs that show any other face are left out.
         seed: of the order.
+        generated_rows: of the bank of what our own forgers made, likewise.
 
     Raises:
         BadDataset: the folder holds no whole rendering, or none of its pairs may be used.
     """
 
-    def __init__(self, folder: Path, rows: Collection[int], seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rows: Collection[int],
+        seed: int,
+        generated_rows: Collection[int] = (),
+    ) -> None:
         try:
             document = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as wrong:
@@ -58,8 +75,12 @@ class RenderedPairs(Dataset[Example]):
             folder / "mask.bin", dtype=np.uint8, mode="r", shape=(count, side, side)
         )
         self._numbers: NDArray[np.int64] = np.load(folder / "numbers.npy")
-        allowed = np.array(sorted({*rows, -1}), np.int64)
-        usable = np.isin(self._numbers[:, :2], allowed).all(axis=1)
+        shown = self._numbers[:, :2]
+        usable = np.where(
+            np.isin(self._numbers[:, _NUMBERS.index("kind")], _FORGERS_KINDS),
+            _shows_only(shown, generated_rows),
+            _shows_only(shown, rows),
+        )
         if not usable.any():
             raise BadDataset(f"none of the {count} pairs in {folder} shows allowed faces alone")
         self._places = np.flatnonzero(usable)
@@ -96,10 +117,22 @@ class PairSource:
     rows: Sequence[int]
     options: PairOptions
     seed: int
+    generated: Path | None = None  # bank of what our own forgers made
+    generated_rows: Sequence[int] = ()
 
     def examples(self) -> PairExamples:
-        """Open the bank and make them."""
-        return PairExamples(FaceBank.open(self.bank), self.rows, self.options, self.seed)
+        """Open the banks and make them."""
+        generated = None
+        if self.generated is not None:
+            generated = Generated(bank=FaceBank.open(self.generated), rows=self.generated_rows)
+        bank = FaceBank.open(self.bank)
+        return PairExamples(bank, self.rows, self.options, self.seed, generated)
+
+
+def _shows_only(shown: NDArray[np.int64], rows: Collection[int]) -> NDArray[np.bool_]:
+    """Tell of each pair `[N, 2]` whether it shows no other faces than these."""
+    allowed = np.array(sorted({*rows, -1}), np.int64)
+    return np.asarray(np.isin(shown, allowed).all(axis=1))
 
 
 def render(

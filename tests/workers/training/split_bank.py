@@ -10,12 +10,14 @@ from workers.training.bank import BANK_SIDE_PX, FaceBank, write_bank
 GROUPS, LOOKS, STILLS = 6, 3, 4
 
 
-def make_split_bank(folder: Path) -> FaceBank:
+def make_split_bank(
+    folder: Path, *, methods: tuple[str, str] = ("late", "early"), stills: int = STILLS
+) -> FaceBank:
     """
     Write a real clip of each group, a fake one made from it, and lone stills.
 
-    Groups take turns in the splits train, train, val, test; the fakes' methods alternate between
-    "early" and "late", and are inverted in the lower middle of the face.
+    Groups take turns in the splits train, train, val, test; the fakes' methods alternate, and they
+    are inverted in the lower middle of the face.
     """
     faces, landmarks, rows = [], [], []
     patch = np.zeros((BANK_SIDE_PX, BANK_SIDE_PX), np.uint8)
@@ -30,7 +32,7 @@ def make_split_bank(folder: Path) -> FaceBank:
                     picture[patch > 0] = 255 - picture[patch > 0]
                 faces.append(picture)
                 landmarks.append(make_landmarks(seed))
-                made = {"method": ("late", "early")[group % 2], "pair": first + look}
+                made = {"method": methods[group % 2], "pair": first + look}
                 rows.append(
                     make_face(
                         len(rows),
@@ -43,7 +45,7 @@ def make_split_bank(folder: Path) -> FaceBank:
                         **(made | {"has_mask": True} if label == "fake" else {}),
                     )
                 )
-    for still in range(STILLS):
+    for still in range(stills):
         faces.append(make_head(10_000 + still))
         landmarks.append(make_landmarks(10_000 + still))
         rows.append(

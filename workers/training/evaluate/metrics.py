@@ -136,6 +136,37 @@ def auc_difference(
     return _estimate(auc(first, is_fake) - auc(second, is_fake), drawn, n=len(first))
 
 
+def auc_of_runs(
+    runs: Array,
+    is_fake: Bools,
+    groups: Sequence[str],
+    *,
+    against: Array | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """
+    Return the mean AUC of several runs on the same clips.
+
+    The interval is over groups; by how much runs differ that should not is not in it.
+
+    Args:
+        runs: scores `[runs, N]`.
+        against: scores `[other runs, N]` whose mean AUC is taken off, drawn alike; none unless
+            given.
+    """
+    drawn_from = Groups(groups, seed=seed)
+
+    def means(scores: Array) -> tuple[float, Array]:
+        drawn = [auc_draws(each, is_fake, drawn_from) for each in scores]
+        return float(np.mean([auc(each, is_fake) for each in scores])), np.mean(drawn, axis=0)
+
+    value, drawn = means(runs)
+    if against is not None:
+        less, drawn_less = means(against)
+        value, drawn = value - less, drawn - drawn_less
+    return _estimate(value, drawn, n=len(is_fake))
+
+
 def even_odds(is_fake: Bools) -> Array:
     """Weigh clips so that both labels count the same: a data set's mixture means nothing."""
     share = np.clip(is_fake.mean(), 1e-9, 1 - 1e-9) if len(is_fake) else 0.5
