@@ -14,7 +14,8 @@ ServiceError
 │  ├─ UploadTooSlow
 │  ├─ UnsupportedEncoding
 │  ├─ UnsupportedMedia        the bytes are not a video container that we read
-│  └─ RejectedMedia           the video was opened and cannot be judged; carries a `code`
+│  ├─ RejectedMedia           the video was opened and cannot be judged; carries a `code`
+│  └─ PromotionRefused        a network is not to take another's place as it stands
 ├─ RetryLater               the world hiccuped; the same call may work in a while
 │  ├─ DatabaseUnavailable
 │  └─ InsufficientStorage
@@ -115,6 +116,10 @@ class RejectedMedia(ClientMustAct):
 
     def __reduce__(self) -> tuple[type["RejectedMedia"], tuple[RejectCode, str]]:
         return type(self), (self.code, str(self))
+
+
+class PromotionRefused(ClientMustAct):
+    """A network is not to take another's place: rejected, unknown, or other bytes than before."""
 
 
 class RetryLater(ServiceError):

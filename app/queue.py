@@ -19,12 +19,20 @@ class TaskName(StrEnum):
     """Names on the wire; the producer never imports the consumer."""
 
     DETECT = "deepverdict.detect"
+    TRAIN = "deepverdict.train"
 
 
 class QueueName(StrEnum):
     """Celery queues."""
 
     DETECT = "detect"
+    TRAIN = "train"
+
+
+TASK_OF: Mapping[QueueName, TaskName] = {
+    QueueName.DETECT: TaskName.DETECT,
+    QueueName.TRAIN: TaskName.TRAIN,
+}
 
 
 class Bell(Protocol):
@@ -46,7 +54,8 @@ class SilentBell:
 class CeleryBell:
     """Celery as a producer only: a message by name, in JSON, without an answer."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, queue: QueueName = QueueName.DETECT) -> None:
+        self._queue = queue
         settings = dict(celery_settings(broker_url))
         settings["broker_transport_options"] = {
             **_transport_options(broker_url),
@@ -60,9 +69,9 @@ class CeleryBell:
         """Publish; a broker that does not answer costs a second at most."""
         try:
             self._app.send_task(
-                TaskName.DETECT.value,
+                TASK_OF[self._queue].value,
                 kwargs={"job_id": job_id},
-                queue=QueueName.DETECT.value,
+                queue=self._queue.value,
                 ignore_result=True,
                 retry=False,
             )

@@ -87,27 +87,44 @@ class ModelSettings(Section):
     """A directory with the upstream files; `models pull` takes them from there."""
 
 
-class WorkerSettings(Section):
-    """How a worker takes and keeps jobs."""
+class LeaseSettings(Section):
+    """How work of any kind is taken and kept."""
 
     lease_s: Annotated[float, Positive] = 30.0
-    """A job whose worker was not heard of for so long is given to another."""
+    """Work whose worker was not heard of for so long is given to another."""
     poll_interval_s: Annotated[float, Positive] = 5.0
     """How often an idle worker looks for work without having been rung for."""
     reconcile_interval_s: Annotated[float, Positive] = 10.0
-    """How often a worker looks for jobs that another one lost, or that nobody was rung for."""
+    """How often a worker looks for work that another one lost, or that nobody was rung for."""
     republish_after_s: Annotated[float, Positive] = 30.0
-    """A job queued for so long without a doorbell is rung for again."""
+    """Work queued for so long without a doorbell is rung for again."""
     max_attempts: Annotated[int, Positive] = 3
-    """Attempts before a job is failed, or quarantined if each took down its worker."""
+    """Attempts before work is failed, or quarantined if each took down its worker."""
     retry_delay_s: Annotated[float, Field(ge=0)] = 5.0
     """Wait before the second attempt; doubled for each one after."""
+    drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
+    """After SIGTERM running work has so long to end before it is handed back."""
+
+
+class WorkerSettings(LeaseSettings):
+    """How a worker takes and keeps jobs."""
+
     job_deadline_s: Annotated[float, Positive] = 1800.0
     """Wall time of one attempt; then its processes are killed."""
-    drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
-    """After SIGTERM a running job has so long to end before it is handed back."""
     allow_unsandboxed: bool = False
     """Decode even where the kernel refuses to take the network away. `/readyz` says so."""
+
+
+class TrainingSettings(LeaseSettings):
+    """How a trainer takes and keeps training runs, and where they lie."""
+
+    sets_dir: Path | None = None
+    """Data that runs may name, a file or a folder each; `sets` under `data_dir` unless given."""
+    runs_dir: Path | None = None
+    """One folder a run, with its checkpoints; `runs` under `data_dir` unless given. Trainers that
+    are to go on with each other's runs share it."""
+    niceness: Annotated[int, Field(ge=0, le=19)] = 10
+    """How far training stands back for everything else on the machine."""
 
 
 class ApiSettings(Section):
@@ -157,6 +174,7 @@ class Settings(BaseSettings):
     faces: FaceSettings = FaceSettings()
     models: ModelSettings = ModelSettings()
     worker: WorkerSettings = WorkerSettings()
+    training: TrainingSettings = TrainingSettings()
     api: ApiSettings = ApiSettings()
 
     @property
@@ -175,3 +193,13 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """Where pulled weights lie."""
         return self.models.dir or self.data_dir / "models"
+
+    @property
+    def sets_dir(self) -> Path:
+        """Where the data lie that training runs may name."""
+        return self.training.sets_dir or self.data_dir / "sets"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where training runs have their folders."""
+        return self.training.runs_dir or self.data_dir / "runs"

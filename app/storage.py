@@ -48,6 +48,10 @@ class BlobStore(Protocol):
         """Lend the blob as a file to read, for as long as the block lasts."""
         ...
 
+    def has(self, key: str) -> bool:
+        """Whether there is a blob."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove; harmless where there is none."""
         ...
@@ -92,6 +96,11 @@ class LocalBlobStore:
         if path is None or not stat.S_ISREG(path.lstat().st_mode):
             raise FileNotFoundError(f"no stored video under {key!r}")
         yield path
+
+    def has(self, key: str) -> bool:
+        """Whether there is a blob."""
+        path = self._path(key)
+        return path is not None and path.is_file()
 
     def delete(self, key: str) -> None:
         """Remove; harmless where there is none."""

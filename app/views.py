@@ -226,6 +226,9 @@ class ProvenanceView(View):
     seed: int
     frame_indices: str = Field(description="Which frames were kept.")
     sandbox: str = Field(description="How the decoder was jailed.")
+    versions: IfAny[dict[str, str]] = Field(
+        default={}, description="Of each network; absent in old verdicts."
+    )
 
     @classmethod
     def of(cls, provenance: ProvenanceFacts) -> Self:
@@ -238,6 +241,7 @@ class ProvenanceView(View):
             seed=provenance.seed,
             frame_indices=provenance.frame_indices,
             sandbox=provenance.sandbox,
+            versions=dict(provenance.versions),
         )
 
 
@@ -272,6 +276,9 @@ class JobHead(View):
     ref_id: IfAny[str | None] = Field(default=None, description="Your name for it.")
     file_name: IfAny[str | None] = None
     priority: Priority
+    rerun_of: IfAny[str | None] = Field(
+        default=None, description="The job whose video is analysed again."
+    )
     created_at: datetime
     finished_at: IfAny[datetime | None] = None
     progress: ProgressView
@@ -295,6 +302,7 @@ class JobView(AnalysisView, JobHead):
             ref_id=job.ref_id,
             file_name=job.file_name,
             priority=job.priority,
+            rerun_of=job.rerun_of,
             progress=ProgressView.of(job.progress),
             attempt=job.attempt,
             sha256=job.sha256,
@@ -331,6 +339,7 @@ class JobSummaryView(JobHead):
             ref_id=job.ref_id,
             file_name=job.file_name,
             priority=job.priority,
+            rerun_of=job.rerun_of,
             progress=ProgressView.of(job.progress),
             created_at=job.created_at,
             finished_at=job.finished_at,

@@ -77,6 +77,8 @@ class Registry:
         threads: that one network may use; 0 lets the runtime choose.
         device: where networks run. With "cuda", a runtime that falls back to the CPU is refused.
         manifest: the entries; those that came with the program unless given.
+        promoted: entries that take the place of those of their names; their files lie in
+            `pulled_dir`.
     """
 
     def __init__(
@@ -87,12 +89,15 @@ class Registry:
         threads: int = 0,
         device: Device = "cpu",
         manifest: Mapping[str, ManifestEntry] | None = None,
+        promoted: Sequence[ManifestEntry] = (),
     ) -> None:
         self.shipped_dir = shipped_dir
         self.pulled_dir = pulled_dir
         self.device: Device = device
         self._threads = threads
-        self._manifest = shipped_manifest() if manifest is None else manifest
+        self._promoted = {entry.name: entry for entry in promoted}
+        along = shipped_manifest() if manifest is None else manifest
+        self._manifest = {**along, **self._promoted}
 
     def entries(self) -> tuple[ManifestEntry, ...]:
         """List what the manifest has, by name."""
@@ -123,8 +128,11 @@ class Registry:
             ModelUnavailable: missing, other bytes than were pinned, a tensor outside of the file,
                 a runtime that fell back to another device, or another answer than was stored.
         """
-        entry = self.entry(name)
-        content = self.read(name)
+        return self.open(self.entry(name), self.read(name))
+
+    def open(self, entry: ManifestEntry, content: bytes) -> OnnxModel:
+        """Do as `load` with verified bytes that need not lie anywhere yet."""
+        name = entry.name
         try:
             check_self_contained(content)
         except OnnxFileError as error:
@@ -200,6 +208,11 @@ class Registry:
 
     def _remedy(self, entry: ManifestEntry) -> str:
         """Say how the right bytes get into place."""
+        if entry.name in self._promoted:
+            return (
+                "promote its package again with `deepverdict models promote DIR`, or go back with "
+                f"`deepverdict models rollback {entry.name}`"
+            )
         if entry.is_shipped:
             path = self.shipped_dir / entry.file
             return f"put {path} back, from the repository or by installing this version anew"

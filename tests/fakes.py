@@ -47,6 +47,10 @@ class MemoryStore:
             path.write_bytes(self.blobs[key])
             yield path
 
+    def has(self, key: str) -> bool:
+        """Whether there is a blob."""
+        return key in self.blobs
+
     def delete(self, key: str) -> None:
         """Remove; harmless where there is none."""
         self.blobs.pop(key, None)

@@ -240,11 +240,22 @@ def make_report(job: Job | None = None, judged: Judged | None = None) -> JobRepo
     return JobReport(job=job, judged=judged)
 
 
-def make_condition(*, is_missing: bool = False, is_network_removed: bool = True) -> WorkerCondition:
-    model = "missing: run `deepverdict models pull frame_classifier`" if is_missing else "sha256:00"
+def make_condition(
+    *,
+    is_missing: bool = False,
+    is_network_removed: bool = True,
+    sha256: str = "00",
+    versions: Mapping[str, str] | None = None,
+    not_taken_up: tuple[str, ...] = (),
+    why_not: str = "",
+) -> WorkerCondition:
+    missing = "missing: run `deepverdict models pull frame_classifier`"
     return WorkerCondition(
-        models={"frame_classifier": model},
+        models={"frame_classifier": missing if is_missing else f"sha256:{sha256}"},
         sandbox="no network, 2 GiB",
         is_network_removed=is_network_removed,
         device="cpu",
+        versions=versions or {},
+        not_taken_up=not_taken_up,
+        why_not=why_not,
     )

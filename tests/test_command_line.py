@@ -10,6 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from app.db.session import Database
+from app.domain.access import Scope
+from app.services import keys
 from app.views import AnalysisView
 from tests.media import make_video
 
@@ -19,6 +22,7 @@ COMMANDS = (
     "up",
     "serve",
     "worker",
+    "trainer",
     "migrate",
     "train",
     "evaluate",
@@ -171,6 +175,21 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(tmp_path: Pat
     key_id = next(word for word in listed.split() if len(word) == 26 and word.isalnum())
     assert run(tmp_path, "keys", "revoke", key_id).returncode == 0
     assert run(tmp_path, "keys", "revoke", "01ARZ3NDEKTSV4RRFFQ69G5FAV").returncode != 0
+
+
+def test_a_key_is_no_administrators_unless_that_is_asked_for(tmp_path: Path):
+    assert run(tmp_path, "migrate").returncode == 0
+    for tenant, asked in (("desk", ()), ("lab", ("--scope", "admin"))):
+        done = run(tmp_path, "keys", "create", "--tenant", tenant, *asked)
+        assert done.returncode == 0
+    db = Database(f"sqlite:///{tmp_path / 'data' / 'deepverdict.db'}")
+    scopes = {key.tenant: key.scopes for key in keys.list_keys(db)}
+    db.close()
+
+    assert scopes == {
+        "desk": {Scope.JOBS_READ, Scope.JOBS_WRITE},
+        "lab": {Scope.ADMIN},
+    }
 
 
 def test_a_key_cannot_be_made_before_the_tables_are_and_it_says_what_to_do(tmp_path: Path):

@@ -13,8 +13,8 @@ from celery import Celery
 from celery.worker import WorkController
 
 from app import log
-from app.queue import QueueName, celery_settings
-from workers.tasks import detect
+from app.queue import TASK_OF, QueueName, celery_settings
+from workers.tasks import doorbell
 
 RESTART_AFTER_S = 1.0
 
@@ -23,14 +23,17 @@ _log = log.get(__name__)
 
 class Doorbell:
     """
-    Calls `ring_and_wait` for every message on the queue.
+    Calls `ring_and_wait` for every message on its queue.
 
     What is on the wire is not trusted: a message that is no doorbell is dropped. What is not even
     a message brings Celery's consumer down; a new one is made, and the worker polls meanwhile.
     """
 
-    def __init__(self, broker_url: str, *, ring_and_wait: Callable[[], None]) -> None:
+    def __init__(
+        self, broker_url: str, queue: QueueName, *, ring_and_wait: Callable[[], None]
+    ) -> None:
         self._broker_url = broker_url
+        self._queue = queue
         self._ring_and_wait = ring_and_wait
         self._is_stopping = threading.Event()
 
@@ -42,7 +45,7 @@ class Doorbell:
                 app=self._app(),
                 pool_cls="solo",
                 concurrency=1,
-                queues=[QueueName.DETECT.value],
+                queues=[self._queue.value],
                 without_gossip=True,
                 without_heartbeat=True,
                 without_mingle=True,
@@ -63,5 +66,5 @@ class Doorbell:
         app.finalize(auto=True)
         for builtin in list(app.tasks):  # maps, chords and groups: nobody here has a use for them
             app.tasks.unregister(builtin)
-        detect.register(app, ring_and_wait=self._ring_and_wait)
+        doorbell.register(app, TASK_OF[self._queue], ring_and_wait=self._ring_and_wait)
         return app

@@ -20,7 +20,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from app import child, log
 from app.domain.evidence import Analysis
 from app.domain.job import Actor, JobError, Progress
+from app.domain.model_version import ModelVersion
 from app.domain.worker import WorkerCondition
 from app.errors import IntegrityFailed, OperatorMustAct, RejectedMedia, RetryLater
 from app.settings import Settings
@@ -52,6 +53,10 @@ class Analyses(Protocol):
     ) -> Analysis:
         """Find everything there is to find in one video."""
         ...
+
+
+Build = Callable[[Settings, Sequence[ModelVersion]], Analyses]
+"""Makes what the process runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +119,8 @@ class InferenceProcess:
     The worker's end: one process at a time, started again when asked.
 
     Args:
-        factory: `package.module:function` that makes an `Analyses` from settings, in there.
+        factory: `package.module:function` that makes an `Analyses` in there, from settings and
+            the versions of networks that were promoted.
     """
 
     def __init__(self, *, factory: str, settings: Settings) -> None:
@@ -133,8 +139,13 @@ class InferenceProcess:
         """Whether a process was started and, as far as is known, lives."""
         return self._life is not None and not self._life.is_over.is_set()
 
-    def start(self) -> None:
-        """Start a fresh process; its first message is `Ready`, `Refused` or `Died`."""
+    def start(self, promoted: Sequence[ModelVersion] = ()) -> None:
+        """
+        Start a fresh process; its first message is `Ready`, `Refused` or `Died`.
+
+        Args:
+            promoted: versions that take the place of networks that came along.
+        """
         self.kill()
         ours, theirs = Pipe()
         with theirs:
@@ -143,9 +154,19 @@ class InferenceProcess:
                 theirs.fileno(),
                 self._factory,
                 self._settings,
+                tuple(promoted),
                 pass_fds=[theirs.fileno()],
             )
         self._life = _Life(process, ours)
+
+    def twin(self) -> "InferenceProcess":
+        """Make another one like this, which runs nothing yet."""
+        return InferenceProcess(factory=self._factory, settings=self._settings)
+
+    def become(self, other: "InferenceProcess") -> None:
+        """Take over the running process of `other`, and end one's own."""
+        self.kill()
+        self._life, other._life = other._life, None
 
     def assign(self, assignment: Assignment) -> None:
         """Give it a video; it answers with any number of `Progress`, then an `Outcome`."""
@@ -243,7 +264,9 @@ def _read_values(data: bytes) -> Message:
     return message
 
 
-def serve(descriptor: int, factory: str, settings: Settings) -> None:
+def serve(
+    descriptor: int, factory: str, settings: Settings, promoted: Sequence[ModelVersion]
+) -> None:
     """Analyse what comes in over `descriptor` until it is closed. Runs in the process itself."""
     os.set_inheritable(descriptor, False)
     log.configure(fmt=settings.log_format, level=settings.log_level)
@@ -252,17 +275,17 @@ def serve(descriptor: int, factory: str, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with Connection(descriptor) as connection:
-        _Server(connection).run(factory, settings)
+        _Server(connection).run(factory, settings, promoted)
 
 
 class _Server:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def run(self, factory: str, settings: Settings) -> None:
+    def run(self, factory: str, settings: Settings, promoted: Sequence[ModelVersion]) -> None:
         try:
-            build: Callable[[Settings], Analyses] = pkgutil.resolve_name(factory)
-            analyses = build(settings)
+            build: Build = pkgutil.resolve_name(factory)
+            analyses = build(settings, promoted)
             self._send(Ready(condition=analyses.condition()))
         except OperatorMustAct as why:
             self._send(Refused(detail=str(why)))

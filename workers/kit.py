@@ -4,13 +4,18 @@ What is a worker made of? Settings in, an analyzer out: the only place that name
 Runs in the inference process and in `deepverdict scan`, never in the worker that holds the lease.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from app.errors import SandboxUnavailable
+from pydantic import ValidationError
+
+from app.domain.model_version import ModelVersion
+from app.errors import ModelUnavailable, SandboxUnavailable
 from app.settings import Settings
 from app.version import code_version
+from models.manifest import ManifestEntry
 from models.registry import Presence, Registry
 from workers.detection.analyze import Analyzer
 from workers.detection.decode import Sandbox, check_sandbox
@@ -39,17 +44,20 @@ SEGMENTER = "fake_segmenter"
 TEACHER_FINDER, TEACHER_LANDMARKS = "yunet", "face_mesh_468"
 
 
-def build_analyzer(settings: Settings) -> Analyzer:
+def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) -> Analyzer:
     """
     Load the networks and put the parts together.
+
+    Args:
+        promoted: versions that take the place of networks that came along.
 
     Raises:
         ModelUnavailable: a network that comes with the program is missing, or a network's bytes
             are not the ones that the manifest pins.
         SandboxUnavailable: the decoder cannot be jailed, and no setting allows that.
     """
-    registry = build_registry(settings)
-    models = {name: registry.status(name).detail for name in wanted_models(settings)}
+    registry = build_registry(settings, promoted)
+    wanted = wanted_models(settings)
     return Analyzer(
         limits=settings.media,
         sampling=settings.analysis,
@@ -61,7 +69,8 @@ def build_analyzer(settings: Settings) -> Analyzer:
             TemporalSmoothness(),
             BlinkRate(),
         ),
-        models=models,
+        models={name: registry.status(name).detail for name in wanted},
+        versions={name: registry.entry(name).version for name in wanted},
         sandbox=_tried_sandbox(settings),
         code=code_version(),
         device=registry.device,
@@ -69,13 +78,30 @@ def build_analyzer(settings: Settings) -> Analyzer:
     )
 
 
-def build_registry(settings: Settings) -> Registry:
-    """Say where networks are looked for, and how they are run."""
+def build_registry(settings: Settings, promoted: Sequence[ModelVersion] = ()) -> Registry:
+    """
+    Say where networks are looked for, and how they are run.
+
+    Raises:
+        ModelUnavailable: what is known of a promoted version cannot be read by this program.
+    """
     return Registry(
         shipped_dir=Path(str(files("models") / "weights")),
         pulled_dir=settings.models_dir,
         threads=settings.analysis.threads,
+        promoted=[_entry(model) for model in promoted],
     )
+
+
+def _entry(model: ModelVersion) -> ManifestEntry:
+    try:
+        return ManifestEntry.model_validate_json(model.entry)
+    except ValidationError as error:
+        raise ModelUnavailable(
+            f"{model.versioned_name} was promoted by another version of this program, whose entry "
+            f"this one cannot read: {error}; go back with `deepverdict models rollback "
+            f"{model.name}`"
+        ) from error
 
 
 def wanted_models(settings: Settings) -> tuple[str, ...]:
@@ -98,7 +124,10 @@ def face_networks(settings: Settings) -> FaceNetworks:
     Raises:
         ModelUnavailable: one is missing, or its bytes are not the ones that the manifest pins.
     """
-    registry = build_registry(settings)
+    return _face_networks(settings, build_registry(settings))
+
+
+def _face_networks(settings: Settings, registry: Registry) -> FaceNetworks:
     landmarks = FaceLandmarks(registry.load(LANDMARKS))
     return FaceNetworks(detector=_finder(settings, registry), landmarks=landmarks)
 
@@ -131,7 +160,7 @@ def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
     is_optional = not registry.entry(finder).is_shipped
     if is_optional and registry.status(finder).word is Presence.MISSING:
         return None
-    networks = face_networks(settings)
+    networks = _face_networks(settings, registry)
     return FaceFollower(
         networks.detector,
         networks.landmarks,

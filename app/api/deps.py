@@ -31,6 +31,7 @@ class Parts:
     settings: Settings
     db: Database
     bell: Bell
+    training_bell: Bell
     store: BlobStore
     meters: Meters
 
@@ -70,8 +71,16 @@ async def _writer(caller: Caller) -> Principal:
     return caller
 
 
+async def _admin(caller: Caller) -> Principal:
+    keys.require(caller, Scope.ADMIN)
+    return caller
+
+
 Reader = Annotated[Principal, Depends(_reader)]
 """Whoever may see jobs; checked before the body is read."""
 
 Writer = Annotated[Principal, Depends(_writer)]
 """Whoever may submit and remove jobs; checked before the body is read."""
+
+Admin = Annotated[Principal, Depends(_admin)]
+"""Whoever may train networks and see what they make; checked before the body is read."""

@@ -94,6 +94,7 @@ SUCCEEDED: dict[str, object] = {
         "seed": 0,
         "frame_indices": "every 1st of 342",
         "sandbox": "no network, no files, 2 GiB",
+        "versions": {"frame_classifier": "1.0"},
     },
     "timings": {"decode_s": 0.6, "faces_s": 0.9, "frame_classifier_s": 0.2, "total_s": 2.1},
     "updated_at": "2026-11-21T09:00:02Z",
@@ -132,6 +133,150 @@ TIMELINE: dict[str, object] = {
             "mask": f"/v1/jobs/{JOB_ID}/masks/p1-000126",
         }
     ],
+}
+
+RERUN_ID = "01KDEEPVERD1CT000000000009"
+OTHER_JOB_ID = "01KDEEPVERD1CT000000000002"
+RERUN_JOB_ID = "01KDEEPVERD1CT00000000000A"
+
+RERUN_OF_JOBS: dict[str, object] = {"job_ids": [JOB_ID, OTHER_JOB_ID]}
+RERUN_OF_VERDICTS: dict[str, object] = {
+    "since": "2026-11-01T00:00:00Z",
+    "labels": ["no_manipulation_found", "inconclusive"],
+    "limit": 200,
+}
+
+RERUN_QUEUED: dict[str, object] = {
+    "id": RERUN_ID,
+    "created_at": "2026-11-22T09:00:00Z",
+    "is_done": False,
+    "jobs": 1,
+    "states": {"queued": 1},
+    "changed": [],
+    "unchanged": 0,
+    "unavailable": [OTHER_JOB_ID],
+    "left_out": 0,
+}
+
+RERUN_DONE: dict[str, object] = {
+    **RERUN_QUEUED,
+    "is_done": True,
+    "states": {"succeeded": 1},
+    "changed": [
+        {
+            "job_id": JOB_ID,
+            "rerun_job_id": RERUN_JOB_ID,
+            "link": f"/v1/jobs/{RERUN_JOB_ID}",
+            "before": {
+                "label": "manipulated",
+                "fake_probability": 0.94,
+                "models": {"frame_classifier": "1.0"},
+                "policy": "2026-11-21.1",
+            },
+            "after": {
+                "label": "inconclusive",
+                "fake_probability": 0.61,
+                "models": {"frame_classifier": "1.1"},
+                "policy": "2026-11-21.1+frame_classifier@1.1",
+            },
+        }
+    ],
+}
+
+MODELS: dict[str, object] = {
+    "items": [
+        {
+            "name": "frame_classifier",
+            "version": "1.1",
+            "sha256": SHA256,
+            "workers": 3,
+            "is_wanted": True,
+        }
+    ]
+}
+
+TRAINING_RUN_ID = "01KDEEPVERD1CT000000000007"
+
+TRAIN_FORGER: dict[str, object] = {
+    "kind": "forger",
+    "recipe": "forger_128",
+    "overrides": {"run.steps": 20000, "losses.game": "hinge"},
+    "data": {"a": ["anna-1.mp4", "anna-2.mp4"], "b": "ben"},
+    "name": "Anna and Ben, 128 px",
+}
+TRAIN_CLASSIFIER: dict[str, object] = {
+    "kind": "classifier",
+    "data": {"manifest": "media-2026-11.csv"},
+}
+
+TRAINING_QUEUED: dict[str, object] = {
+    "id": TRAINING_RUN_ID,
+    "kind": "forger",
+    "name": "Anna and Ben, 128 px",
+    "state": "queued",
+    "stage": "queued",
+    "step": 0,
+    "created_at": "2026-11-21T09:00:00Z",
+    "recipe": "forger_128",
+    "overrides": {"run.steps": 20000, "losses.game": "hinge"},
+    "data": {"a": ["anna-1.mp4", "anna-2.mp4"], "b": ["ben"]},
+    "updated_at": "2026-11-21T09:00:00Z",
+    "attempt": 0,
+    "seconds": 0.0,
+    "checkpoints": [],
+    "pictures": [],
+}
+
+TRAINING_RUNNING: dict[str, object] = {
+    **TRAINING_QUEUED,
+    "state": "running",
+    "stage": "training",
+    "step": 8420,
+    "steps": 20000,
+    "updated_at": "2026-11-21T11:20:09Z",
+    "attempt": 1,
+    "losses": {"loss": 0.214, "reconstruction": 0.031, "adversarial": 0.88},
+    "seconds": 8409.2,
+    "checkpoints": [{"step": 8391, "size_bytes": 231211008, "at": "2026-11-21T11:19:41Z"}],
+    "pictures": [{"step": 8000, "url": f"/v1/training-runs/{TRAINING_RUN_ID}/pictures/8000"}],
+}
+
+TRAINING_REJECTED: dict[str, object] = {
+    **TRAINING_QUEUED,
+    "state": "rejected",
+    "stage": "preparing",
+    "finished_at": "2026-11-21T09:00:41Z",
+    "updated_at": "2026-11-21T09:00:41Z",
+    "attempt": 1,
+    "seconds": 38.4,
+    "error": {
+        "code": "bad-dataset",
+        "detail": "12 faces of b are fit to learn from; at least 64 are needed",
+        "actor": "client",
+    },
+}
+
+TRAINING_LIST: dict[str, object] = {
+    "items": [
+        {
+            "id": TRAINING_RUN_ID,
+            "kind": "forger",
+            "name": "Anna and Ben, 128 px",
+            "state": "running",
+            "stage": "training",
+            "step": 8420,
+            "steps": 20000,
+            "created_at": "2026-11-21T09:00:00Z",
+            "link": f"/v1/training-runs/{TRAINING_RUN_ID}",
+        }
+    ],
+}
+
+TRAINING_METRICS: dict[str, object] = {
+    "points": [
+        {"step": 20, "metrics": {"loss": 0.61, "rate": 0.0002, "images_per_s": 41.2}},
+        {"step": 40, "metrics": {"loss": 0.48, "rate": 0.0002, "images_per_s": 41.3}},
+    ]
 }
 
 READINESS: dict[str, object] = {

@@ -12,9 +12,9 @@ from app.api import docs, documented, errors
 from app.api.deps import Parts
 from app.api.metrics import Meters
 from app.api.middleware import EarlyAnswer, RequestContext
-from app.api.routes import health, jobs
+from app.api.routes import health, jobs, reruns, training_runs
 from app.db.session import Database
-from app.queue import Bell, CeleryBell, SilentBell
+from app.queue import Bell, CeleryBell, QueueName, SilentBell
 from app.settings import Settings
 from app.storage import BlobStore, LocalBlobStore
 
@@ -39,6 +39,7 @@ def create_app(
     *,
     db: Database | None = None,
     bell: Bell | None = None,
+    training_bell: Bell | None = None,
     store: BlobStore | None = None,
 ) -> FastAPI:
     """
@@ -50,7 +51,8 @@ def create_app(
     used_db = db or own_db
     assert used_db is not None
     used_store = store or LocalBlobStore(settings.blob_dir)
-    used_bell = bell or _bell(settings)
+    used_bell = bell or _bell(settings, QueueName.DETECT)
+    used_training_bell = training_bell or _bell(settings, QueueName.TRAIN)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,10 +76,17 @@ def create_app(
         redirect_slashes=False,  # a redirect would take its host from the request
     )
     app.state.parts = Parts(
-        settings=settings, db=used_db, bell=used_bell, store=used_store, meters=Meters(used_db)
+        settings=settings,
+        db=used_db,
+        bell=used_bell,
+        training_bell=used_training_bell,
+        store=used_store,
+        meters=Meters(used_db),
     )
     errors.install(app)
     app.include_router(jobs.router)
+    app.include_router(reruns.router)
+    app.include_router(training_runs.router)
     app.include_router(health.router)
     if settings.api.docs:
         docs.install(app)
@@ -86,7 +95,7 @@ def create_app(
     return app
 
 
-def _bell(settings: Settings) -> Bell:
+def _bell(settings: Settings, queue: QueueName) -> Bell:
     if settings.broker_url is None:
         return SilentBell()
-    return CeleryBell(settings.broker_url.get_secret_value())
+    return CeleryBell(settings.broker_url.get_secret_value(), queue)

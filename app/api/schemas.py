@@ -1,16 +1,21 @@
 """What do requests and answers look like that no other door shares? The rest is `app.views`."""
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.domain.job import JobState, Priority
+from app.domain.model_version import ModelInUse
 from app.domain.report import JobPage
+from app.domain.rerun import Compared, Judgement, RerunReport, RerunWish
 from app.domain.timeline import TimelinePoint
 from app.domain.verdict import Label
+from app.services.jobs import JOB_ID
 from app.services.readiness import Readiness, Status
-from app.views import IfAny, JobSummaryView, PersonView, Probability, View
+from app.views import IfAny, JobSummaryView, PersonView, Probability, View, job_link
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -118,6 +123,152 @@ class TimelineView(View):
     def of(cls, points: tuple[TimelinePoint, ...], *, state: JobState, masks: str) -> Self:
         """Show a job's timeline; links to masks begin with `masks`."""
         return cls(state=state, points=[TimelinePointView.of(p, masks) for p in points])
+
+
+class RerunBody(BaseModel):
+    """
+    Which videos to analyse again: those of the jobs named, or those that the other fields fit.
+
+    Raises:
+        ValidationError: both are given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job_ids: frozenset[Annotated[str, Field(pattern=f"^{JOB_ID.pattern}$")]] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Succeeded jobs of yours."
+    )
+    since: AwareDatetime | None = Field(
+        default=None, description="Jobs submitted at this moment or later."
+    )
+    until: AwareDatetime | None = Field(
+        default=None, description="Jobs submitted before this moment."
+    )
+    labels: frozenset[Label] | None = Field(
+        default=None, min_length=1, description="Jobs whose verdict is one of these."
+    )
+    limit: int = Field(default=1000, ge=1, le=1000, description="The newest so many jobs.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.job_ids and (self.since or self.until or self.labels):
+            raise ValueError("want either job_ids or since, until and labels")
+        return self
+
+    def wish(self) -> RerunWish:
+        """Say it as the service takes it."""
+        return RerunWish(
+            job_ids=self.job_ids or frozenset(),
+            since=self.since,
+            until=self.until,
+            labels=self.labels or frozenset(),
+            limit=self.limit,
+        )
+
+
+class JudgementView(View):
+    """A verdict, as far as two are compared."""
+
+    label: Label
+    fake_probability: Probability | None
+    models: dict[str, str] = Field(description="Versions of the networks.")
+    policy: str
+
+    @classmethod
+    def of(cls, judgement: Judgement) -> Self:
+        """Show one of two verdicts."""
+        return cls(
+            label=judgement.label,
+            fake_probability=judgement.fake_probability,
+            models=dict(judgement.models),
+            policy=judgement.policy,
+        )
+
+
+class ChangedView(View):
+    """A video whose verdict says something else now."""
+
+    job_id: str
+    rerun_job_id: str
+    link: str = Field(description="To the new job; it names the old one.")
+    before: JudgementView
+    after: JudgementView
+
+    @classmethod
+    def of(cls, compared: Compared, base_url: str) -> Self:
+        """Show both verdicts."""
+        return cls(
+            job_id=compared.job_id,
+            rerun_job_id=compared.rerun_job_id,
+            link=job_link(base_url, compared.rerun_job_id),
+            before=JudgementView.of(compared.before),
+            after=JudgementView.of(compared.after),
+        )
+
+
+class RerunView(View):
+    """How far a rerun is, and what it changed."""
+
+    id: str
+    created_at: datetime
+    is_done: bool = Field(description="Whether every job of it has ended.")
+    jobs: int = Field(description="How many videos are analysed again.")
+    states: dict[JobState, int] = Field(description="Its jobs by state; absent where none is in.")
+    changed: list[ChangedView] = Field(description="Another label than before. So far.")
+    unchanged: int = Field(description="The same label as before. So far.")
+    unavailable: IfAny[list[str]] = Field(
+        default=[],
+        description="Jobs that were not analysed again: no such job of yours, without a verdict, "
+        "or its video is gone.",
+    )
+    left_out: int = Field(description="Jobs that `limit` kept out.")
+
+    @classmethod
+    def of(cls, report: RerunReport, base_url: str) -> Self:
+        """Show a rerun; links begin with `base_url`."""
+        return cls(
+            id=report.id,
+            created_at=report.created_at,
+            is_done=report.is_done,
+            jobs=report.jobs,
+            states=dict(report.jobs_by_state),
+            changed=[ChangedView.of(c, base_url) for c in report.changed],
+            unchanged=report.unchanged,
+            unavailable=list(report.unavailable),
+            left_out=report.left_out,
+        )
+
+
+class ModelInUseView(View):
+    """A version of a network, and how many workers judge by it."""
+
+    name: str
+    version: IfAny[str] = Field(default="", description="Absent where no worker said so.")
+    sha256: str
+    workers: int = Field(description="Heard of within a minute.")
+    is_wanted: bool = Field(description="Whether it is the version that is current.")
+
+    @classmethod
+    def of(cls, model: ModelInUse) -> Self:
+        """Show a version."""
+        return cls(
+            name=model.name,
+            version=model.version,
+            sha256=model.sha256,
+            workers=model.workers,
+            is_wanted=model.is_wanted,
+        )
+
+
+class ModelsView(View):
+    """Which networks judge just now; several versions of one while workers take up another."""
+
+    items: list[ModelInUseView]
+
+    @classmethod
+    def of(cls, models: Sequence[ModelInUse]) -> Self:
+        """Show all of them."""
+        return cls(items=[ModelInUseView.of(m) for m in models])
 
 
 class CheckView(View):

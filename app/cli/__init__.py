@@ -60,12 +60,13 @@ def scan(
     ] = None,
 ) -> None:
     """
-    Judge video files, with no database and no broker.
+    Judge video files, with no database and no broker, by the networks that come with the program.
 
       deepverdict scan clip.mp4
       deepverdict scan *.mp4 --out pictures/
       deepverdict scan clip.mp4 --json | jq .verdict
 
+    Versions that were promoted are for workers: only a database says which is current.
     Exit code 0 whatever the verdict; 2 if a file was rejected, with the reason.
     """
     settings = read_settings()
@@ -141,6 +142,24 @@ def worker() -> None:
     settings = read_settings(is_service=True)
     with explained():
         from workers.run import run  # noqa: PLC0415
+
+        raise typer.Exit(run(settings))
+
+
+@app.command()
+def trainer() -> None:
+    """
+    Run one trainer, which takes training runs as they are asked for over the API.
+
+      mkdir -p data/sets && deepverdict trainer
+      DEEPVERDICT_TRAINING__SETS_DIR=/mnt/faces deepverdict trainer
+
+    It needs torch. SIGTERM has the running training write a checkpoint and hands it back; kill it
+    in any other way, and the next one goes on from the last checkpoint.
+    """
+    settings = read_settings(is_service=True)
+    with explained():
+        from workers.trainer import run  # noqa: PLC0415
 
         raise typer.Exit(run(settings))
 

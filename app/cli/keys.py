@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from app.cli.console import database, out
 from app.clock import utc_now
-from app.domain.access import Scope
+from app.domain.access import USUAL_SCOPES, Scope
 
 keys_app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,7 @@ keys_app = typer.Typer(
 
       deepverdict keys create --tenant desk
       deepverdict keys create --tenant desk --name monitor --scope jobs:read --days 90
+      deepverdict keys create --tenant lab --scope admin
       deepverdict keys revoke 01JZ...""",
 )
 
@@ -26,7 +27,7 @@ def create_key(
     tenant: Annotated[str, typer.Option(help="Whom the key speaks for.")],
     name: Annotated[str, typer.Option(help="What the key is for, in your words.")] = "default",
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do; both scopes unless given.")
+        list[Scope] | None, typer.Option(help="What it may do; both of jobs unless given.")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret only.")] = False,
@@ -44,7 +45,7 @@ def create_key(
             db,
             tenant=tenant,
             name=name,
-            scopes=frozenset(scope or Scope),
+            scopes=frozenset(scope or USUAL_SCOPES),
             expires_at=utc_now() + timedelta(days=days) if days else None,
         )
     if quiet:

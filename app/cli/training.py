@@ -39,6 +39,13 @@ class Split(StrEnum):
     ALL = "all"
 
 
+class Person(StrEnum):
+    """The two people of a forger."""
+
+    A = "a"
+    B = "b"
+
+
 SERVED = {
     "classifier": "whether a face was manipulated, look by look",
     "segmenter": "which pixels of a face were manipulated",
@@ -94,6 +101,222 @@ for _network, _says in SERVED.items():
 
         DIR gets metrics.csv, pictures, a checkpoint, and at the end the ONNX file and run.json.""",
     )(_train_served(_network))
+
+
+@train_app.command("forger")
+def train_forger(
+    *,
+    a: Annotated[
+        list[Path],
+        typer.Option("--a", metavar="PATH", help="A video of one person, or a folder of pictures."),
+    ],
+    b: Annotated[
+        list[Path], typer.Option("--b", metavar="PATH", help="The same, of another person.")
+    ],
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="In the place of the recipe's run.steps.")
+    ] = None,
+    recipe: Annotated[
+        Path, typer.Option(metavar="R.toml", help="How: forger, forger_128, forger_plain, a file.")
+    ] = Path("forger"),
+    folder: RunFolder = None,
+    overrides: Overrides = None,
+    is_fresh: Fresh = False,
+) -> None:
+    """
+    Train the autoencoder that gives one person the face of another, to make fakes to learn from.
+
+      deepverdict train forger --a anna.mp4 --b ben.mp4 --out out/anna-ben
+      deepverdict train forger --a one.mp4 --a two.mp4 --b pictures/ --steps 4000 --recipe forger_128
+
+    --a and --b may be given several times. DIR gets the faces and a report of them, metrics.csv,
+    sheets of pictures, a checkpoint, and at the end the forger. What it draws is synthetic and is
+    always marked so; docs/forging.md says what it is for.
+    """
+    with explained(), with_training():
+        from workers.training.forging.command import train_forger as train  # noqa: PLC0415
+
+        where = folder or Path("out") / recipe.stem
+        train(
+            a,
+            b,
+            where,
+            recipe=recipe,
+            overrides=overrides or [],
+            steps=steps,
+            console=out,
+            is_fresh=is_fresh,
+        )
+    out.print(f"Forger: {where}", highlight=False, soft_wrap=True)
+
+
+@train_app.command("swap")
+def swap_faces(
+    *,
+    forger: Annotated[
+        Path,
+        typer.Option(exists=True, file_okay=False, metavar="DIR", help="Of a finished forger."),
+    ],
+    video: Annotated[
+        Path,
+        typer.Option(
+            exists=True, dir_okay=False, metavar="IN", help="Of the person that --to is not."
+        ),
+    ],
+    to: Annotated[Person, typer.Option(help="Whose face is given.")],
+    file: Annotated[
+        Path, typer.Option("--out", metavar="OUT.mp4", help="Must not be there already.")
+    ],
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draw every choice by chance; without it they are plain ones."),
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="At most; all unless given.")] = None,
+    mark: Annotated[
+        bool, typer.Option("--mark/--no-mark", help="Write SYNTHETIC into the picture.")
+    ] = True,
+) -> None:
+    """
+    Give the face in a video another person's, with the exact mask of what was changed.
+
+      deepverdict train swap --forger out/ab --video a.mp4 --to b --out s.mp4
+      deepverdict train swap --forger out/ab --video b.mp4 --to a --out t.mp4 --seed 7
+
+    Beside OUT.mp4 stand OUT.mask.mp4, in which white is what was changed, and OUT.json with every
+    choice. The file says of itself that it is synthetic, whether or not it can be seen.
+    """
+    with explained(), with_training():
+        from workers.training.swapping.command import swap  # noqa: PLC0415  imports torch
+
+        record = swap(
+            forger,
+            video,
+            to.value,
+            file,
+            seed=seed,
+            max_frames=frames,
+            has_visible_mark=mark,
+            console=out,
+        )
+    out.print(
+        f"{file}: {len(record.swapped)} of {record.frames} frames swapped, "
+        f"{len(record.bridged)} of them bridged; sound {record.sound}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@train_app.command("arms")
+def train_arms(
+    recipe: Recipe = None,
+    folder: RunFolder = None,
+    overrides: Overrides = None,
+) -> None:
+    """
+    Compare what a classifier learns from blends alone with what forgers' fakes add to them.
+
+      deepverdict train arms --set data.manifest=videos.csv --set data.bank=bank/
+      deepverdict train arms --recipe mine.toml --out out/arms --set arms.seeds=[0,1,2]
+      deepverdict train arms --set base.run.steps=400 --set arms.at_once=1
+
+    Each arm and seed has a folder in DIR, and goes on there when it was stopped. At
+    the end DIR gets arms.json and arms.md: every arm's AUC on clips of people that none
+    was trained on, and the paired differences, with 95 % intervals.
+    """
+    read_settings()
+    with explained(), with_training():
+        from workers.training.arms import run_arms  # noqa: PLC0415  imports torch
+
+        chosen = recipe or Path("arms")
+        run_arms(chosen, folder or Path("out") / chosen.stem, overrides or [], console=out)
+
+
+@train_app.command("generate")
+def generate_fakes(
+    *,
+    forgers: Annotated[
+        list[Path],
+        typer.Option("--forger", metavar="DIR", help="Of a finished forger; may be repeated."),
+    ],
+    manifest: Annotated[
+        Path,
+        typer.Option(
+            exists=True, dir_okay=False, metavar="M.csv", help="Of the clips they learned from."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Gets the clips and manifest.csv.")
+    ] = Path("out/generated"),
+    compositions: Annotated[int, typer.Option(min=1, help="Of each clip, in each direction.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Of each clip, at most.")] = 150,
+    least_identity: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of swaps that must look like whom they show."),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(help="Draws the compositings otherwise.")] = 0,
+) -> None:
+    """
+    Make a data set of swapped clips, each with its real one and the exact mask of what was changed.
+
+      deepverdict train generate --forger out/anna-ben --manifest videos.csv --out out/generated
+      deepverdict train generate --forger out/ab --forger out/cd --manifest videos.csv --frames 90
+
+    Both people of a forger must lie in one split of M.csv, and the fakes lie there too. Run again
+    after it was stopped, it goes on with the next clip. Every clip says in its metadata that it is
+    synthetic; none of them belongs anywhere but in training.
+    """
+    with explained(), with_training():
+        from workers.training.generate import GenerateOptions, generate  # noqa: PLC0415
+
+        options = GenerateOptions(
+            seed=seed,
+            compositions=compositions,
+            most_frames=frames,
+            least_identity=least_identity,
+        )
+        generate(forgers, manifest, folder, options, console=out)
+
+
+@train_app.command("loop")
+def train_loop(
+    *,
+    recipe: Annotated[
+        Path, typer.Option(metavar="R.toml", help="How: loop, loop_small, or a file.")
+    ] = Path("loop"),
+    folder: RunFolder = None,
+    overrides: Overrides = None,
+    is_promoted: Annotated[
+        bool, typer.Option("--promote", help="Put the candidate in use, if it was proved better.")
+    ] = False,
+) -> None:
+    """
+    Forge fakes, train the detectors on them, and promote those only if they are proved better.
+
+      deepverdict train loop --recipe mine.toml --out out/round1
+      deepverdict train loop --recipe mine.toml --out out/round1 --promote
+      deepverdict train loop --recipe loop_small --set gate.margins.auc=0.05
+
+    DIR gets a folder a stage, state.json for whoever watches, and at the end report.md and the
+    candidate. Ctrl-C keeps what there is; the same command goes on. docs/loop.md tells the rest.
+    """
+    read_settings()
+    where = folder or Path("out") / recipe.stem
+    with explained(), with_training():
+        from workers.training.rounds.command import run_loop  # noqa: PLC0415  imports torch
+
+        story = run_loop(recipe, where, overrides or [], console=out)
+    if not story.decision.promoted:
+        return
+    if is_promoted:
+        from app.cli.models import promote_model  # noqa: PLC0415
+
+        promote_model(str(story.candidate))
+    else:
+        out.print(
+            f"To put it in use: deepverdict models promote {story.candidate}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @data_app.command("index")

@@ -1,20 +1,32 @@
 """Which jobs are there, and how does one move on? Rows, their queue, and their history."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Select, delete, func, or_, select, text
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from app.db import leased
 from app.db.records import error_to_json
 from app.db.session import now
 from app.db.tables import JobEventRow, JobRow, VerdictRow
-from app.domain.job import NEXT, JobError, JobState, Priority, Stage
+from app.domain.job import JobError, JobState, Priority, Stage
 from app.domain.media import StoredBlob
 from app.domain.verdict import Label
 
-RECONCILER = 0x6465657077  # the advisory lock of whoever mends leases; any number of its own
+NEXT_FIRST = (JobRow.priority_rank, JobRow.created_at, JobRow.id)
 NOTE_CHARS = 255
+WITHOUT_VIDEO = (JobState.CANCELLED.value, JobState.PURGED.value)
+"""A job in these states has no more use for its video."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """Why a job has the video of another one."""
+
+    id: str  # of the rerun
+    of: str  # the job that was made from the same video
 
 
 def insert(
@@ -26,6 +38,7 @@ def insert(
     ref_id: str | None,
     file_name: str | None,
     priority: Priority,
+    rerun: Rerun | None = None,
 ) -> JobRow:
     """Add a queued job; it counts as rung for, since the caller is about to."""
     moment = now(session)
@@ -49,10 +62,13 @@ def insert(
         run_after=moment,
         last_published_at=moment,
         lease_token=0,
+        rerun_id=None if rerun is None else rerun.id,
+        rerun_of=None if rerun is None else rerun.of,
     )
     session.add(row)
     session.flush()
-    _record(session, row, at=moment, actor="tenant", note="submitted")
+    note = "submitted" if rerun is None else f"to analyse {rerun.of} again"
+    _record(session, row, at=moment, actor="tenant", note=note)
     return row
 
 
@@ -71,25 +87,16 @@ def enter(
     Raises:
         ValueError: no job may go from where it is to `state`.
     """
-    if state not in NEXT[JobState(row.state)]:
-        raise ValueError(f"a job that is {row.state} cannot become {state}")
-    moment = now(session)
-    row.state = state.value
-    row.version += 1
-    row.updated_at = moment
-    if state is not JobState.RUNNING:
-        row.lease_owner = row.lease_expires_at = None
+    leased.move(session, row, state)
     if state is JobState.QUEUED:
         row.stage, row.fraction = Stage.QUEUED.value, 0.0
-        row.run_after = moment
     elif state.is_terminal:
         row.stage = Stage.DONE.value
-        row.finished_at = row.finished_at or moment
     if state is JobState.SUCCEEDED:
         row.fraction = 1.0
-    if error is not None:
+    if error is not None and state.is_terminal:
         row.error = error_to_json(error)
-    _record(session, row, at=moment, actor=actor, note=note)
+    _record(session, row, at=row.updated_at, actor=actor, note=note)
 
 
 def _record(session: Session, row: JobRow, *, at: datetime, actor: str, note: str) -> None:
@@ -101,84 +108,45 @@ def _record(session: Session, row: JobRow, *, at: datetime, actor: str, note: st
             attempt=row.attempt,
             lease_token=row.lease_token,
             actor=actor,
-            note=_storable(note)[:NOTE_CHARS],
+            note=leased.storable(note)[:NOTE_CHARS],
         )
     )
-
-
-def _storable(words: str) -> str:
-    """Replace what PostgreSQL cannot store; a decoder's words may quote a hostile file."""
-    return words.replace("\0", "?").encode(errors="replace").decode()
 
 
 def find(session: Session, *, tenant: str, job_id: str) -> JobRow | None:
     """Return a job of `tenant`; None also for what others own and what was purged."""
-    return session.scalar(_owned(tenant, job_id))
+    return leased.find(session, JobRow, tenant=tenant, row_id=job_id)
 
 
 def lock_owned(session: Session, *, tenant: str, job_id: str) -> JobRow | None:
     """Do as `find`, and keep everybody else from the row until the transaction ends."""
-    return session.scalar(_owned(tenant, job_id).with_for_update())
+    return leased.lock_owned(session, JobRow, tenant=tenant, row_id=job_id)
 
 
-def _owned(tenant: str, job_id: str) -> Select[JobRow]:
-    return select(JobRow).where(
-        JobRow.id == job_id, JobRow.tenant == tenant, JobRow.state != JobState.PURGED.value
-    )
-
-
-def lock(session: Session, job_id: str) -> JobRow | None:
-    """Return a job whoever owns it, and keep everybody else from the row."""
-    return session.scalar(select(JobRow).where(JobRow.id == job_id).with_for_update())
-
-
-def lock_next(session: Session) -> JobRow | None:
-    """Return the job that should run next, passing over those that another worker is taking."""
-    return session.scalar(
+def lock_owned_with_sharers(session: Session, *, tenant: str, job_id: str) -> JobRow | None:
+    """Do as `lock_owned`, and lock every other job of the same video, too."""
+    row = find(session, tenant=tenant, job_id=job_id)
+    if row is None:
+        return None
+    session.scalars(
         select(JobRow)
-        .where(JobRow.state == JobState.QUEUED.value, JobRow.run_after <= now(session))
-        .order_by(JobRow.priority_rank, JobRow.created_at, JobRow.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-
-
-def lock_expired(session: Session, *, limit: int) -> Sequence[JobRow]:
-    """Return running jobs whose worker was not heard of in time."""
-    return session.scalars(
-        select(JobRow)
-        .where(JobRow.state == JobState.RUNNING.value, JobRow.lease_expires_at <= now(session))
-        .order_by(JobRow.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        .where(JobRow.blob_key == row.blob_key)
+        .order_by(JobRow.id)  # whoever locks several does so in this order
+        .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
+    return None if row.state == JobState.PURGED.value else row
 
 
-def lock_unrung(session: Session, *, for_s: float, limit: int) -> Sequence[JobRow]:
-    """Return jobs that could run and were never rung for, or not in `for_s`; the longest first."""
-    moment = now(session)
-    return session.scalars(
-        select(JobRow)
-        .where(
-            JobRow.state == JobState.QUEUED.value,
-            JobRow.run_after <= moment,
-            or_(
-                JobRow.last_published_at.is_(None),
-                JobRow.last_published_at <= moment - timedelta(seconds=for_s),
-            ),
-        )
-        .order_by(JobRow.last_published_at.asc().nulls_first())
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-
-
-def become_reconciler(session: Session) -> bool:
-    """Be the only one who mends leases until the transaction ends; False if somebody else is."""
-    if session.get_bind().dialect.name == "sqlite":
-        return True  # the only writer anyway
-    taken = session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": RECONCILER})
-    return bool(taken)
+def is_video_shared(session: Session, row: JobRow) -> bool:
+    """Whether another job needs the video of a row that `lock_owned_with_sharers` gave."""
+    # A statement of its own: one that waited for locks does not see what was added meanwhile.
+    others = select(JobRow.id).where(
+        JobRow.blob_key == row.blob_key,
+        JobRow.id != row.id,
+        JobRow.state.not_in(WITHOUT_VIDEO),
+    )
+    return session.scalar(others.limit(1)) is not None
 
 
 def page(
@@ -210,7 +178,7 @@ def page(
 def forget(session: Session, row: JobRow) -> None:
     """Clear what a job holds of its tenant and its video; the row stays as a tombstone."""
     session.execute(delete(JobEventRow).where(JobEventRow.job_id == row.id))
-    row.ref_id = row.file_name = None
+    row.ref_id = row.file_name = row.rerun_id = row.rerun_of = None
     row.error = row.video = row.provenance = row.timings = row.abstentions = None
 
 
@@ -228,16 +196,4 @@ def oldest_queued_at(session: Session) -> dict[str, datetime]:
             .where(JobRow.state == JobState.QUEUED.value)
             .group_by(JobRow.priority)
         ).all()
-    )
-
-
-def count_expired(session: Session) -> int:
-    """Count running jobs whose lease is over: more than a few, for long, and nobody mends."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(JobRow)
-            .where(JobRow.state == JobState.RUNNING.value, JobRow.lease_expires_at <= now(session))
-        )
-        or 0
     )

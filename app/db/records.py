@@ -5,6 +5,7 @@ Written out field by field: the stored spelling is a promise to rows that are ye
 must not change by renaming an attribute. What is read equals what was stored, exactly.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from app.db.tables import (
     ArtifactRow,
     EvidenceRow,
     JobRow,
+    ModelChangeRow,
+    ModelVersionRow,
     PersonRow,
     VerdictRow,
     WorkerRow,
@@ -33,6 +36,7 @@ from app.domain.evidence import (
 )
 from app.domain.job import Actor, Claim, Job, JobError, JobState, Priority, Progress, Stage
 from app.domain.media import Box, VideoFacts
+from app.domain.model_version import Decision, ModelChange, ModelVersion, OperatingPoint
 from app.domain.report import ArtifactFacts
 from app.domain.verdict import Label, Verdict
 from app.domain.worker import LiveWorker, WorkerCondition
@@ -171,6 +175,7 @@ def provenance_to_json(provenance: Provenance) -> Json:
         "seed": provenance.seed,
         "frame_indices": provenance.frame_indices,
         "sandbox": provenance.sandbox,
+        "versions": dict(provenance.versions),
     }
 
 
@@ -184,6 +189,7 @@ def provenance_from_json(body: Json) -> Provenance:
         seed=body["seed"],
         frame_indices=body["frame_indices"],
         sandbox=body["sandbox"],
+        versions=body.get("versions", {}),
     )
 
 
@@ -231,6 +237,9 @@ def condition_to_json(condition: WorkerCondition) -> Json:
         "sandbox": condition.sandbox,
         "is_network_removed": condition.is_network_removed,
         "device": condition.device,
+        "versions": dict(condition.versions),
+        "not_taken_up": list(condition.not_taken_up),
+        "why_not": condition.why_not,
     }
 
 
@@ -241,6 +250,9 @@ def condition_from_json(body: Json) -> WorkerCondition:
         sandbox=body["sandbox"],
         is_network_removed=body["is_network_removed"],
         device=body["device"],
+        versions=body.get("versions", {}),
+        not_taken_up=tuple(body.get("not_taken_up", ())),
+        why_not=body.get("why_not", ""),
     )
 
 
@@ -262,6 +274,7 @@ def job_from_row(row: JobRow) -> Job:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
         error=None if row.error is None else error_from_json(row.error),
+        rerun_of=row.rerun_of,
     )
 
 
@@ -416,6 +429,61 @@ def worker_from_row(row: WorkerRow) -> LiveWorker:
         is_busy=row.is_busy,
         last_seen_at=row.last_seen_at,
         condition=condition_from_json(row.condition),
+    )
+
+
+def model_version_to_row(model: ModelVersion, decision: Decision) -> ModelVersionRow:
+    """Make the row of a network that is promoted, but for `created_at`."""
+    return ModelVersionRow(
+        name=model.name,
+        version=model.version,
+        sha256=model.sha256,
+        entry=json.loads(model.entry),
+        decision=json.loads(decision.table),
+    )
+
+
+def model_version_from_row(row: ModelVersionRow) -> ModelVersion:
+    """Read what it takes to load and to judge by a network that was promoted."""
+    return model_version_from_entry(json.dumps(row.entry, sort_keys=True))
+
+
+def model_version_from_entry(entry: str) -> ModelVersion:
+    """Read the JSON of a network's entry, as far as it matters to a verdict."""
+    body: Json = json.loads(entry)
+    return ModelVersion(
+        name=body["name"],
+        version=body["version"],
+        sha256=body["sha256"],
+        entry=entry,
+        operating_point=_operating_point(body.get("calibration")),
+    )
+
+
+def _operating_point(calibration: Json | None) -> OperatingPoint | None:
+    if calibration is None:
+        return None
+    return OperatingPoint(
+        manipulated_from=calibration["manipulated_from"],
+        clear_below=calibration["clear_below"],
+        false_positives=calibration["false_positives"],
+        real_clips=calibration["real_clips"],
+    )
+
+
+def decision_from_row(row: ModelVersionRow) -> Decision:
+    """Read what was measured of a network before it was promoted."""
+    return Decision(
+        is_promotion=row.decision["promote"],
+        reasons=tuple(row.decision["reasons"]),
+        table=json.dumps(row.decision),
+    )
+
+
+def model_change_from_row(row: ModelChangeRow) -> ModelChange:
+    """Read who made a version current."""
+    return ModelChange(
+        name=row.name, version=row.version, at=row.at, actor=row.actor, note=row.note
     )
 
 

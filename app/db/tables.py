@@ -1,7 +1,7 @@
 """What is stored? Tables only: queries live beside this file, one file a noun."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.domain.job import JobState, Priority, Stage
+from app.domain.training_run import TrainingKind
 from app.domain.verdict import Label
 
 NAMING = {
@@ -67,10 +68,39 @@ class Base(DeclarativeBase):
     }
 
 
-def one_of(column: str, values: type[JobState | Priority | Stage | Label]) -> CheckConstraint:
+def one_of(
+    column: str, values: type[JobState | Priority | Stage | Label | TrainingKind]
+) -> CheckConstraint:
     """Allow only the spellings of an enumeration."""
     listed = ", ".join(f"'{v.value}'" for v in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class Leased:
+    """
+    What a row has that one worker at a time may take; see `app.services.leasing`.
+
+    Each table spells these columns out in a place of its own: where they stand is a matter of its
+    migrations.
+    """
+
+    if TYPE_CHECKING:
+        id: Mapped[str]
+        tenant: Mapped[str]
+        state: Mapped[str]
+        version: Mapped[int]
+        created_at: Mapped[datetime]
+        updated_at: Mapped[datetime]
+        finished_at: Mapped[datetime | None]
+
+        attempt: Mapped[int]
+        run_after: Mapped[datetime]
+        last_published_at: Mapped[datetime | None]
+        lease_token: Mapped[int]
+        lease_owner: Mapped[str | None]
+        lease_expires_at: Mapped[datetime | None]
+
+        error: Mapped[dict[str, Any] | None]
 
 
 class ApiKeyRow(Base):
@@ -88,7 +118,7 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class JobRow(Base):
+class JobRow(Leased, Base):
     """The truth about a job; also the queue."""
 
     __tablename__ = "jobs"
@@ -124,12 +154,17 @@ class JobRow(Base):
     timings: Mapped[dict[str, Any] | None]
     abstentions: Mapped[list[Any] | None]
 
+    # No foreign keys: SQLite could add those only by making the whole table anew.
+    rerun_id: Mapped[str | None] = mapped_column(String(26), index=True)
+    rerun_of: Mapped[str | None] = mapped_column(String(26))  # the job whose video it shares
+
     __table_args__ = (
         one_of("state", JobState),
         one_of("priority", Priority),
         one_of("stage", Stage),
         Index("ix_jobs_queue", "state", "priority_rank", "created_at", "id"),
         Index("ix_jobs_tenant_id", "tenant", "id"),
+        Index("ix_jobs_blob_key", "blob_key"),
     )
 
 
@@ -164,7 +199,7 @@ class VerdictRow(Base):
     reasons: Mapped[list[Any]]
     statement: Mapped[str]
     caveat: Mapped[str]
-    policy: Mapped[str] = mapped_column(String(32))
+    policy: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime]
 
     __table_args__ = (one_of("label", Label),)
@@ -232,3 +267,117 @@ class WorkerRow(Base):
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     is_busy: Mapped[bool]
     condition: Mapped[dict[str, Any]]  # see app.domain.worker.WorkerCondition
+
+
+class ModelVersionRow(Base):
+    """A network that was promoted. The weights are a file whose name stands in the entry."""
+
+    __tablename__ = "model_versions"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    entry: Mapped[dict[str, Any]]  # see models.manifest.ManifestEntry
+    decision: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class ModelChangeRow(Base):
+    """One step in the history of which version was current; only ever added to."""
+
+    __tablename__ = "model_changes"
+
+    # SQLite numbers rows by itself only where the column is spelled INTEGER.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    version: Mapped[str | None] = mapped_column(String(32))  # NULL: as it comes with the program
+    before: Mapped[int | None] = mapped_column(BigInteger)  # the step that a rollback goes back to
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(128))
+    note: Mapped[str] = mapped_column(String(255))
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["name", "version"], ["model_versions.name", "model_versions.version"]
+        ),
+    )
+
+
+class RerunRow(Base):
+    """Somebody had stored videos analysed again; the jobs made for it name it."""
+
+    __tablename__ = "reruns"
+
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    unavailable: Mapped[list[Any]]  # ids of jobs that could not be analysed again
+    left_out: Mapped[int]
+
+
+class TrainingRunRow(Leased, Base):
+    """The truth about one training; also the trainers' queue."""
+
+    __tablename__ = "training_runs"
+
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str | None] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(16))
+    recipe: Mapped[str] = mapped_column(String(64))
+    overrides: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    attempt: Mapped[int]
+    run_after: Mapped[datetime]
+    last_published_at: Mapped[datetime | None]
+    lease_token: Mapped[int]
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[datetime | None]
+
+    stage: Mapped[str] = mapped_column(String(64))  # in the words of the training itself
+    step: Mapped[int]
+    steps: Mapped[int | None]  # of this stage; not known before it has begun
+    losses: Mapped[dict[str, Any] | None]  # the newest metrics
+    seconds: Mapped[float]  # spent, over all attempts
+    checkpoints: Mapped[list[Any]]
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        one_of("state", JobState),
+        one_of("kind", TrainingKind),
+        Index("ix_training_runs_queue", "state", "created_at", "id"),
+        Index("ix_training_runs_tenant_id", "tenant", "id"),
+    )
+
+
+class TrainingMetricRow(Base):
+    """One line of a training's history."""
+
+    __tablename__ = "training_metrics"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    series: Mapped[str] = mapped_column(String(64), primary_key=True)  # "" but where there are many
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    metrics: Mapped[dict[str, Any]]
+
+
+class TrainingPictureRow(Base):
+    """What a training looked like after some steps, as PNG."""
+
+    __tablename__ = "training_pictures"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    series: Mapped[str] = mapped_column(String(64), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stored_at: Mapped[datetime]
+    sha256: Mapped[str] = mapped_column(String(64))
+    png: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)

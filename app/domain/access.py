@@ -10,6 +10,11 @@ class Scope(StrEnum):
 
     JOBS_WRITE = "jobs:write"
     JOBS_READ = "jobs:read"
+    ADMIN = "admin"  # trains networks, and sees what they make
+
+
+USUAL_SCOPES = frozenset({Scope.JOBS_WRITE, Scope.JOBS_READ})
+"""What a key may do unless more, or less, is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

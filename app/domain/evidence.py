@@ -127,6 +127,7 @@ class Provenance:
     seed: int
     frame_indices: str  # what was kept, in words: "every 1st of 300"
     sandbox: str  # how the decoder was jailed
+    versions: Mapping[str, str] = field(default_factory=dict)  # name -> version; old rows lack it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,7 @@ class Job:
     updated_at: datetime
     finished_at: datetime | None
     error: JobError | None
+    rerun_of: str | None = None  # the job whose video is analysed again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +126,8 @@ class Claim:
     blob_key: str
     sha256: str
     size_bytes: int
+
+    @property
+    def row_id(self) -> str:
+        """What is leased; see `app.services.leasing`."""
+        return self.job_id

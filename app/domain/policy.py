@@ -1,9 +1,17 @@
 """By which rules is a verdict made? Reviewed like code; never a setting."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from app.domain.evidence import DetectorName
+from app.domain.model_version import ModelVersion
+
+CLASSIFIER = "frame_classifier"
+"""The network whose probabilities the lines are drawn through."""
+COVERAGE = (
+    "Replaced and re-enacted faces are what was trained for: faces that a generator made whole, "
+    "and pictures set in motion, are not covered."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,32 @@ CURRENT = Policy(
     caveat=(
         "On people whom the networks had never seen, 4 of 96 real clips were called manipulated at "
         "this threshold, and 31 of 154 manipulated ones were; 15 of those were taken for clear. "
-        "Replaced and re-enacted faces are what was trained for: faces that a generator made "
-        "whole, and pictures set in motion, are not covered."
+        f"{COVERAGE}"
     ),
 )
+
+
+def policy_for(promoted: Sequence[ModelVersion]) -> Policy:
+    """
+    Return the rules for verdicts made with these versions in place of those that came along.
+
+    Lines hold for one version of the classifier alone, so another one brings its own, and the
+    policy's name says whose they are. All other rules stay.
+
+    Raises:
+        ValueError: the classifier among them was not calibrated; nobody knows its lines.
+    """
+    classifier = next((m for m in promoted if m.name == CLASSIFIER), None)
+    if classifier is None:
+        return CURRENT
+    measured = classifier.operating_point
+    if measured is None:
+        raise ValueError(f"{classifier.versioned_name} has no calibration to draw lines by")
+    return replace(
+        CURRENT,
+        version=f"{CURRENT.version}+{classifier.versioned_name}",
+        manipulated_from=measured.manipulated_from,
+        clear_below=measured.clear_below,
+        caveat=f"On people whom the networks had never seen, {measured.false_positives} of "
+        f"{measured.real_clips} real clips were called manipulated at this threshold. {COVERAGE}",
+    )

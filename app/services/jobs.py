@@ -7,10 +7,12 @@ from ulid import ULID
 
 from app import log
 from app.db import jobs as job_rows
+from app.db import leased
 from app.db import verdicts as verdict_rows
 from app.db import workers as worker_rows
 from app.db.records import job_from_row
 from app.db.session import Database, now
+from app.db.tables import JobRow
 from app.domain import timeline as timelines
 from app.domain.evidence import Artifact, ArtifactKind
 from app.domain.job import Job, JobState, Priority
@@ -160,29 +162,32 @@ def remove(db: Database, store: BlobStore, *, tenant: str, job_id: str) -> Job:
     Cancel a job that waits or runs; of one that has ended, remove everything but a tombstone.
 
     A cancelled job never gets a verdict. Whoever is told that a job is purged may rely on its
-    video being gone; a call that broke off may be repeated.
+    video being gone, unless a rerun has a job of the same video: then it goes with the last of
+    them. A call that broke off may be repeated.
 
     Raises:
         NotFound: no such job for this tenant.
     """
     _check_job_id(job_id)
     with db.writing() as session:
-        row = job_rows.lock_owned(session, tenant=tenant, job_id=job_id)
+        row = job_rows.lock_owned_with_sharers(session, tenant=tenant, job_id=job_id)
         if row is None:
             raise _no_job()
-        blob_key = row.blob_key
+        # Nobody can come to share it meanwhile: a rerun locks the job that it takes it from.
+        last_of = None if job_rows.is_video_shared(session, row) else row.blob_key
         if JobState(row.state).is_terminal:
             # Before the commit: afterwards nothing would remember that a blob is left to delete.
-            store.delete(blob_key)
+            if last_of is not None:
+                store.delete(last_of)
             verdict_rows.remove(session, row.id)
             job_rows.forget(session, row)
             job_rows.enter(session, row, JobState.PURGED, actor="tenant", note="purged")
         else:
             job_rows.enter(session, row, JobState.CANCELLED, actor="tenant", note="cancelled")
         job = job_from_row(row)
-    if job.state is JobState.CANCELLED:
+    if job.state is JobState.CANCELLED and last_of is not None:
         # After the commit: a job that is not cancelled after all still needs its video.
-        store.delete(blob_key)
+        store.delete(last_of)
     _log.info("job.removed", job_id=job.id, state=job.state)
     return job
 
@@ -198,7 +203,7 @@ def figures(db: Database) -> QueueFigures:
                 p.value: max(0.0, (moment - oldest.get(p.value, moment)).total_seconds())
                 for p in Priority
             },
-            expired_leases=job_rows.count_expired(session),
+            expired_leases=leased.count_expired(session, JobRow),
             verdicts_by_label=verdict_rows.count_by_label(session),
             workers_seen=worker_rows.count_seen_since(
                 session, moment - timedelta(seconds=WORKER_SEEN_S)

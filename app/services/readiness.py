@@ -82,15 +82,22 @@ def _workers(db: Database) -> tuple[Check, ...]:
         )
         return (_wanted("workers", is_ok=False, words=words),)
     missing = sorted({name for w in alive for name in w.condition.missing_models})
+    late = sorted({name for w in alive for name in w.condition.not_taken_up})
     unjailed = sorted(w.worker for w in alive if not w.condition.is_network_removed)
     return (
         _wanted("workers", is_ok=True, words=f"{len(alive)} at work or waiting"),
-        _wanted("models", is_ok=not missing, words=_on_models(missing)),
+        _wanted("models", is_ok=not missing and not late, words=_on_models(missing, late)),
         _wanted("sandbox", is_ok=not unjailed, words=_on_sandbox(unjailed)),
     )
 
 
-def _on_models(missing: Sequence[str]) -> str:
+def _on_models(missing: Sequence[str], late: Sequence[str]) -> str:
+    if late:
+        return (
+            f"promoted and not taken up: {', '.join(late)}; a worker could not load it and goes on "
+            "with the version before. Its log says why; promote the package again, or "
+            f"`deepverdict models rollback {late[0].partition('@')[0]}`"
+        )
     if not missing:
         return "every model is there, its bytes verified"
     return (

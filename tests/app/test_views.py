@@ -1,6 +1,7 @@
 """Is the wire's shape the one that was promised, and the same from every door?"""
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,24 @@ def test_a_judged_job_is_written_as_the_design_shows_it() -> None:
             ],
         }
     ]
+
+
+def test_a_job_of_a_rerun_names_the_job_it_was_made_from_and_another_says_nothing() -> None:
+    job = replace(make_job(), rerun_of="01KDEEPVERD1CT000000000002")
+    summary = JobSummary(job=job, label=None, fake_probability=None)
+
+    assert written(JobView.of(make_report(job), ""))["rerun_of"] == job.rerun_of
+    assert json.loads(JobSummaryView.of(summary, "").model_dump_json())["rerun_of"] == job.rerun_of
+    assert "rerun_of" not in written(JobView.of(make_report(make_job()), ""))
+
+
+def test_the_versions_of_networks_are_shown_where_they_were_stored() -> None:
+    versions = {"frame_classifier": "1.1"}
+    judged = make_judged()
+    named = replace(judged, provenance=replace(judged.provenance, versions=versions))
+
+    assert written(ScanView.of_judged("a.mp4", named))["provenance"]["versions"] == versions  # type: ignore[index]
+    assert "versions" not in written(ScanView.of_judged("a.mp4", judged))["provenance"]  # type: ignore[operator]
 
 
 def test_an_unknown_probability_is_written_as_null_even_where_nulls_are_left_out() -> None:

@@ -114,11 +114,10 @@ def _is_section(kind: object) -> bool:
 
 
 def _words_of(kind: type[BaseModel]) -> dict[str, str]:
-    """Read the docstring under each field; empty where a field has none."""
+    """Read the docstring under each field, its bases' too; empty where a field has none."""
     tree = ast.parse(Path(settings.__file__).read_text())
-    body = next(
-        c for c in tree.body if isinstance(c, ast.ClassDef) and c.name == kind.__name__
-    ).body
+    of_class = {c.name: c.body for c in tree.body if isinstance(c, ast.ClassDef)}
+    body = [s for c in reversed(kind.__mro__) for s in of_class.get(c.__name__, [])]
     words = {}
     for field, after in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

@@ -88,6 +88,7 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
         _reads_the_environment,
         {
             "app/child.py": "hands the environment down to a child, less our settings",
+            "workers/training/runs.py": "spells the settings that came by value, for commands",
             "workers/detection/escape.py": "shows that the jail was given none of it",
         },
     ),
@@ -110,6 +111,8 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
             "workers/detection/analyze.py": "a detector: abstains as crashed, logged",
             "workers/inference.py": "an analysis: failed, logged",
             "workers/supervisor.py": "a job: settled as failed, logged",
+            "workers/trainer.py": "a run that is watched: settled as failed, logged",
+            "workers/training/runs.py": "a run that is done: settled as failed, logged",
         },
     ),
 }

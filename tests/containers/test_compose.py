@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from typer.main import get_command
 
 from app.cli import app as command_line
-from app.settings import Settings, WorkerSettings
+from app.settings import Settings, TrainingSettings, WorkerSettings
 from tests.conftest import ROOT
 
 Service = dict[str, Any]
@@ -160,7 +160,7 @@ def test_a_service_waits_for_health_only_where_health_is_measured(
     assert [name for name in waited_for if "healthcheck" not in services[name]] == []
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
+@pytest.mark.parametrize("name", ["api", "worker", "trainer"])
 def test_nothing_speaks_to_the_database_before_it_is_migrated(
     services: dict[str, Service], name: str
 ) -> None:
@@ -170,7 +170,7 @@ def test_nothing_speaks_to_the_database_before_it_is_migrated(
 
 
 def test_the_service_starts_without_redis_being_well(services: dict[str, Service]) -> None:
-    for name in ("api", "worker"):
+    for name in ("api", "worker", "trainer"):
         assert services[name]["depends_on"]["redis"]["condition"] == "service_started"
 
 
@@ -186,7 +186,7 @@ def test_only_the_gateway_can_be_reached_and_workers_reach_nothing_outside(
 
     assert [name for name, s in services.items() if "ports" in s] == ["api"]
     assert compose["networks"]["inside"]["internal"] is True
-    for name in ("postgres", "redis", "migrate", "worker"):
+    for name in ("postgres", "redis", "migrate", "worker", "trainer"):
         assert services[name]["networks"] == ["inside"]
 
 
@@ -207,16 +207,36 @@ def test_originals_are_written_by_the_gateway_and_only_read_by_workers(
 def test_a_stopped_worker_is_given_longer_than_a_drain_takes(
     services: dict[str, Service],
 ) -> None:
-    grace_s = _seconds(services["worker"]["stop_grace_period"])
+    for name, limits in (("worker", WorkerSettings()), ("trainer", TrainingSettings())):
+        grace_s = _seconds(services[name]["stop_grace_period"])
 
-    assert grace_s > WorkerSettings().drain_grace_s + 10
+        assert grace_s > limits.drain_grace_s + 10
+
+
+def test_a_trainer_is_an_image_of_its_own_that_runs_only_where_it_is_asked_for(
+    services: dict[str, Service],
+) -> None:
+    trainer = services["trainer"]
+
+    assert trainer["profiles"] == ["train"]
+    assert trainer["build"]["args"]["ROLE"] == "train"
+    assert trainer["image"] != services["worker"]["image"]
+    assert trainer["healthcheck"]["test"][-1] == "trainer"
+
+
+def test_trainers_see_no_videos_of_callers_and_only_read_their_data(
+    services: dict[str, Service],
+) -> None:
+    volumes = set(services["trainer"]["volumes"])
+
+    assert volumes == {"sets:/data/sets:ro", "runs:/data/runs", "models:/data/models:ro"}
 
 
 def test_gateway_and_workers_are_given_the_same_database_and_doorbell(
     services: dict[str, Service],
 ) -> None:
     for name in ("DEEPVERDICT_DATABASE_URL", "DEEPVERDICT_BROKER_URL"):
-        values = {services[s]["environment"][name] for s in ("migrate", "api", "worker")}
+        values = {services[s]["environment"][name] for s in ("migrate", "api", "worker", "trainer")}
         assert len(values) == 1
 
 
@@ -224,7 +244,7 @@ def test_every_setting_and_every_command_that_it_names_exists(
     services: dict[str, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = set(get_command(command_line).commands)  # type: ignore[attr-defined]
-    for name in ("migrate", "api", "worker", "models"):
+    for name in ("migrate", "api", "worker", "trainer", "models"):
         service = services[name]
         verb = service.get("entrypoint", service.get("command", [name]))[-1]
         assert verb in known | {"api"}

@@ -99,7 +99,7 @@ def test_the_gateway_image_migrates_a_database_from_installed_files_alone(
 
 
 def test_the_worker_image_works_without_the_gateway(cpu_worker: Path) -> None:
-    parts = "import workers.run, workers.kit, workers.scan, workers.tasks.detect, models.pull"
+    parts = "import workers.run, workers.kit, workers.scan, workers.tasks.doorbell, models.pull"
     started = _run(cpu_worker, "python", "-Ic", parts)
 
     assert started.returncode == 0, started.stderr

@@ -12,17 +12,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app.domain.evidence import Analysis
 from app.domain.job import Progress, Stage
+from app.domain.model_version import ModelVersion
 from app.domain.worker import WorkerCondition
 from app.errors import ModelUnavailable, RejectCode, RejectedMedia
 from app.settings import Settings
-from tests.make import make_analysis, make_condition, make_video
+from tests.make import make_analysis, make_condition, make_finding, make_person, make_video
+from workers.inference import Analyses
 
 Report = Callable[[Progress], None]
+Promoted = Sequence[ModelVersion]
 
 
 class Double:
@@ -46,7 +50,7 @@ def video(**does: object) -> bytes:
     return b"\0\0\0\x18ftypisom" + json.dumps(does).encode()
 
 
-def as_told(_: Settings) -> Double:
+def as_told(_: Settings, __: Promoted = ()) -> Double:
     """
     Do what the video says: any of `dies`, `raises`, `is_rejected`, `hangs`, `leaves_a_child`,
     `sleeps_s`, each with a value that is true.
@@ -54,20 +58,68 @@ def as_told(_: Settings) -> Double:
     return Double(_obey)
 
 
-def quick(_: Settings) -> Double:
+class Versioned(Double):
+    """Says by which classifier it judges: the one that came along is 1.0, of bytes `00`."""
+
+    def __init__(self, promoted: Promoted) -> None:
+        super().__init__(_obey)
+        self._version, self._sha256 = "1.0", "00"
+        for model in promoted:
+            self._version, self._sha256 = model.version, model.sha256
+
+    def condition(self) -> WorkerCondition:
+        sha256 = "ff" if self._version == "exchanged" else self._sha256
+        return make_condition(sha256=sha256, versions={"frame_classifier": self._version})
+
+    def analyze(self, path: Path, *, sha256: str, size_bytes: int, report: Report) -> Analysis:
+        analysis = super().analyze(path, sha256=sha256, size_bytes=size_bytes, report=report)
+        finding = make_finding(fake_probability=0.8, model=f"frame_classifier@{self._version}")
+        versions = {"frame_classifier": self._version}
+        return replace(
+            analysis,
+            persons=(make_person(finding),),
+            provenance=replace(analysis.provenance, versions=versions),
+        )
+
+
+def versioned(_: Settings, promoted: Promoted = ()) -> Versioned:
+    """
+    Judge by the classifier that was promoted.
+
+    The version `broken` cannot be loaded, `fatal` takes the process down, `slow` needs a minute,
+    and `exchanged` turns out to be other bytes.
+    """
+    for model in promoted:
+        if model.version == "broken":
+            raise ModelUnavailable("frame_classifier: mismatch: sha256 differs")
+        if model.version == "fatal":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if model.version == "slow":
+            time.sleep(60)
+    return Versioned(promoted)
+
+
+def real(settings: Settings, promoted: Promoted = ()) -> Analyses:
+    """Build what a worker runs outside of tests."""
+    from workers.kit import build_analyzer
+
+    return build_analyzer(settings, promoted)
+
+
+def quick(_: Settings, __: Promoted = ()) -> Double:
     return Double(lambda path, report: None)
 
 
-def refusing(_: Settings) -> Double:
+def refusing(_: Settings, __: Promoted = ()) -> Double:
     raise ModelUnavailable("frame_classifier: sha256 differs")
 
 
-def stillborn(_: Settings) -> Double:
+def stillborn(_: Settings, __: Promoted = ()) -> Double:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def leaking_arrays(_: Settings) -> Double:
+def leaking_arrays(_: Settings, __: Promoted = ()) -> Double:
     """An analyzer that lets an array out."""
     import numpy as np
 
@@ -79,7 +131,7 @@ def leaking_arrays(_: Settings) -> Double:
     return Leaking(lambda path, report: None)
 
 
-def nosy(_: Settings) -> Double:
+def nosy(_: Settings, __: Promoted = ()) -> Double:
     """An analyzer that rejects every video with what it could find out about the database."""
 
     def tell(path: Path, report: Report) -> None:

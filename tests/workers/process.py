@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -42,11 +42,12 @@ class WorkerProcess:
         *,
         log: Path,
         analyzer: str = "as_told",
+        program: Sequence[str] | None = None,
         modules: Path | None = None,
     ) -> None:
         self.log = log
-        command = [sys.executable, "-m", "tests.workers.process"]
-        command.append(f"tests.workers.analyzers:{analyzer}")
+        judges = ("tests.workers.process", f"tests.workers.analyzers:{analyzer}")
+        command = [sys.executable, "-m", *(program or judges)]
         if modules is not None:
             command.append(str(modules))
         with log.open("ab") as file:

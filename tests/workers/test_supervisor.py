@@ -35,9 +35,9 @@ LIMITS = WorkerSettings(
 )
 
 
-def until(is_so: Callable[[], bool], what: str) -> None:
+def until(is_so: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
     """Wait for a condition; fail when it does not come true in time."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.01)

@@ -72,6 +72,7 @@ class Analyzer:
             is decoded, and nobody is found in it.
         detectors: in the order in which they are asked.
         models: every network that is wanted: "sha256:...", or "missing: ..." in words.
+        versions: of each of those.
         code: version of this program.
         device: where networks run.
         seed: of random choices; none is made today.
@@ -86,6 +87,7 @@ class Analyzer:
         follower: FaceFollower | None,
         detectors: Sequence[Detector],
         models: Mapping[str, str],
+        versions: Mapping[str, str],
         code: str,
         device: str,
         seed: int,
@@ -98,6 +100,7 @@ class Analyzer:
         self._follower = follower
         self._detectors = tuple(detectors)
         self._models = dict(models)
+        self._versions = dict(versions)
         self._code = code
         self._device = device
         self._seed = seed
@@ -113,6 +116,7 @@ class Analyzer:
             sandbox=self._sandbox.words,
             is_network_removed=self._sandbox.is_network_removed,
             device=self._device,
+            versions=self._versions,
         )
 
     def analyze(self, path: Path, *, sha256: str, size_bytes: int, report: Report) -> Analysis:
@@ -155,14 +159,16 @@ class Analyzer:
         ) as video:
             followed = self._follow(video, progress, timings)
             facts = video.facts(sha256=sha256, size_bytes=size_bytes)
+            verified = {n: s for n, s in self._models.items() if s.startswith("sha256:")}
             provenance = Provenance(
                 code=self._code,
-                models={n: s for n, s in self._models.items() if s.startswith("sha256:")},
+                models=verified,
                 decoder=video.decoder,
                 device=self._device,
                 seed=self._seed,
                 frame_indices=video.kept_words,
                 sandbox=video.sandbox,
+                versions={n: v for n, v in self._versions.items() if n in verified},
             )
         seen = self._examine(followed.persons, progress, timings)
         artifacts = _artifacts(seen, timings)

@@ -1,5 +1,5 @@
 """
-How does a container become frames? The only module that imports PyAV, and only the jail imports it.
+How does a container become frames? Only the jail imports this, and nothing else opens a container.
 
 The demuxer is told, never probed, so that no playlist can be opened by mistake. The first look
 runs no decoder at all; what it finds decides whether one may run, and then that one alone may.
@@ -12,9 +12,11 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeVar
 
 import av
 import av.logging
+from av.audio.stream import AudioStream
 from av.buffer import Buffer
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -26,7 +28,7 @@ from av.video.stream import VideoStream
 from app.errors import RejectCode, RejectedMedia
 from workers.detection.formats import DECODERS, DEMUXERS
 from workers.detection.timestamps import Timestamps
-from workers.detection.wire import WARNINGS, Done, Order, Turn
+from workers.detection.wire import MAX_METADATA_CHARS, METADATA_KEYS, WARNINGS, Done, Order, Turn
 
 PROBE_BYTES = 5_000_000
 ANALYZE_US = 5_000_000
@@ -52,6 +54,8 @@ for 12.6 from 3840 x 2160 to half of it; and off by 3 of 255 at sharp edges of c
 DURATION_TAG = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 """How Matroska files give the length of one stream."""
 
+OneStream = TypeVar("OneStream", VideoStream, AudioStream)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -65,6 +69,7 @@ class Header:
     container_duration_s: float | None
     longest_stream_s: float
     frames_expected: int | None
+    metadata: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +104,9 @@ class Video:
     def __init__(self, order: Order, memory_left_bytes: Callable[[], int]) -> None:
         self._order = order
         self._memory_left_bytes = memory_left_bytes
-        with _open(order, decoders="none") as container:
+        with open_file(order, decoders="none") as container:
             self.header = _look(container, order)
-        self._container = _open(order, decoders=DECODERS[self.header.codec])
+        self._container = open_file(order, decoders=DECODERS[self.header.codec])
         self._stream = _same_stream(self._container, self.header)
         context = self._stream.codec_context
         context.thread_type = "AUTO"
@@ -184,7 +189,7 @@ class Video:
 
     def _raw_frames(self) -> Iterator[VideoFrame]:
         context = self._stream.codec_context
-        for packet in self._packets():
+        for packet in packets(self._container, self._stream, damaged=self._note_damage):
             try:
                 yield from context.decode(packet)
             except MemoryError:
@@ -200,29 +205,8 @@ class Video:
         frame_bytes = context.width * context.height * BYTES_PER_PX
         return MEMORY_MARGIN_BYTES + self._order.threads * frame_bytes
 
-    def _packets(self) -> Iterator["av.Packet[VideoStream] | None"]:
-        """Read every packet; None at the end, for what the decoder still holds."""
-        packets = self._container.demux(self._stream)
-        failures = 0
-        while failures < DEMUX_FAILURES:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except MemoryError:
-                raise
-            except av.FFmpegError:
-                self._damaged += 1
-                failures += 1
-                packets = self._container.demux(self._stream)
-                continue
-            if packet.size == 0:  # PyAV's own end mark
-                continue
-            if packet.has_sidedata("encryption_info"):
-                raise RejectedMedia(RejectCode.ENCRYPTED, "The video stream is encrypted.")
-            failures = 0
-            yield packet
-        yield None
+    def _note_damage(self) -> None:
+        self._damaged += 1
 
     def _check_size(self, frame: VideoFrame) -> None:
         size = frame.width, frame.height
@@ -267,7 +251,40 @@ class Video:
         return _differ(whole_s, min(max(whole_s, duration_s), longest_s))
 
 
-def _open(order: Order, *, decoders: str) -> InputContainer:
+def packets(
+    container: InputContainer, stream: OneStream, *, damaged: Callable[[], None]
+) -> Iterator["av.Packet[OneStream] | None"]:
+    """
+    Read every packet of a stream; None at the end, for what the decoder still holds.
+
+    Args:
+        damaged: called for each stretch of the file that cannot be read.
+    """
+    found = container.demux(stream)
+    failures = 0
+    while failures < DEMUX_FAILURES:
+        try:
+            packet = next(found)
+        except StopIteration:
+            break
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            damaged()
+            failures += 1
+            found = container.demux(stream)
+            continue
+        if packet.size == 0:  # PyAV's own end mark
+            continue
+        if packet.has_sidedata("encryption_info"):
+            raise RejectedMedia(RejectCode.ENCRYPTED, f"The {stream.type} stream is encrypted.")
+        failures = 0
+        yield packet
+    yield None
+
+
+def open_file(order: Order, *, decoders: str) -> InputContainer:
+    """Open the file that an order names; none but these decoders, by comma, can be run on it."""
     with av.logging.Capture() as log:
         av.logging.set_level(av.logging.ERROR)
         try:
@@ -302,7 +319,7 @@ def _look(container: InputContainer, order: Order) -> Header:
     """Read the header and turn away what must not be decoded."""
     if len(container.streams) > order.max_streams:
         raise _too_many_streams(order)
-    stream = _video_stream(container)
+    stream = video_stream(container)
     codec = _check_codec(stream, order)
     rate_hz = _rate_hz(stream, order)
     duration_s = _duration_s(stream)
@@ -324,10 +341,16 @@ def _look(container: InputContainer, order: Order) -> Header:
         container_duration_s=whole_s if whole_s > 0 else None,
         longest_stream_s=max(_duration_s(s) or 0.0 for s in container.streams),
         frames_expected=frames_expected,
+        metadata=tuple(
+            (key, container.metadata[key][:MAX_METADATA_CHARS])
+            for key in METADATA_KEYS
+            if key in container.metadata
+        ),
     )
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
+def video_stream(container: InputContainer) -> VideoStream:
+    """Return the stream of pictures; RejectedMedia where there is none."""
     stream = container.streams.best("video")
     # A cover picture is a video stream too, to FFmpeg.
     if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:

@@ -13,9 +13,9 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ class Probe:
     duration_s: float | None  # by the container, which may lie
     frames_expected: int | None  # likewise
     keep_every: int  # one in so many frames is kept
+    metadata: Mapping[str, str]  # what it says of itself, of `wire.METADATA_KEYS`; anybody's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ class VideoStream:
             duration_s=opened.duration_s,
             frames_expected=opened.frames_expected,
             keep_every=opened.keep_every,
+            metadata={key: decoder_process.printable(words) for key, words in opened.metadata},
         )
         self._process = process
         self._limits = limits
@@ -168,7 +170,7 @@ class VideoStream:
         message = self._process.receive(wire.Picture, wire.Done)
         last = self._kept[-1] if self._kept else -1
         if isinstance(message, wire.Done):
-            is_sound = (
+            is_plausible = (
                 last < message.frames_decoded <= self._limits.max_frames
                 and _is_positive(message.duration_s)
                 and _is_positive(message.rate_hz)
@@ -177,7 +179,7 @@ class VideoStream:
             self._done = message
         else:
             padding_bytes = message.row_bytes - self._opened.work_width * wire.RGB
-            is_sound = (
+            is_plausible = (
                 last < message.index < self._limits.max_frames
                 and self._last_pts_s < message.pts_s <= self._limits.max_duration_s
                 and message.slot == len(self._kept) % SLOTS
@@ -186,7 +188,7 @@ class VideoStream:
             )
             self._kept.append(message.index)
             self._last_pts_s = message.pts_s
-        if not is_sound:
+        if not is_plausible:
             raise self._process.broken(f"{message} after frame {last}")
         return message
 
@@ -213,40 +215,11 @@ def open_video(
         SandboxUnavailable: the kernel leaves the decoder the network, and nobody allowed that.
         IntegrityFailed: the path is no regular file.
     """
-    container = _container(path)
+    order = order_for(path, limits=limits, sampling=sampling, allow_unsandboxed=allow_unsandboxed)
     with DecoderProcess(decoder, timeout_s=limits.decode_timeout_s) as process:
-        threads = min(len(os.sched_getaffinity(0)) + 1, MAX_THREADS)
-        process.order(
-            wire.Order(
-                path=str(path.resolve()),
-                container=container,
-                parent_pid=os.getpid(),
-                shared_memory=process.memory,
-                threads=threads,
-                cpu_s=math.ceil(limits.decode_timeout_s * threads),
-                memory_bytes=limits.decode_memory_bytes,
-                allow_unsandboxed=allow_unsandboxed,
-                max_streams=limits.max_streams,
-                min_side_px=limits.min_side_px,
-                max_side_px=limits.max_side_px,
-                max_frame_px=limits.max_frame_px,
-                max_rate_hz=limits.max_rate_hz,
-                max_duration_s=limits.max_duration_s,
-                max_frames=limits.max_frames,
-                max_kept_frames=sampling.max_kept_frames,
-                max_kept_rate_hz=sampling.max_kept_rate_hz,
-                max_work_side_px=sampling.max_work_side_px,
-            )
-        )
-        jailed = process.receive(wire.Jailed)
-        if not (jailed.is_network_removed or allow_unsandboxed):
-            raise SandboxUnavailable(
-                "The decoder cannot be kept off the network here: "
-                f"{decoder_process.printable(jailed.words)}. Allow it user namespaces or seccomp, "
-                "or set DEEPVERDICT_WORKER__ALLOW_UNSANDBOXED=true."
-            )
+        jailed = put_to_work(process, order)
         opened = process.receive(wire.Opened)
-        if not _is_sound(opened, container, limits, sampling):
+        if not _is_plausible(opened, order.container, limits, sampling):
             raise process.broken(f"it claims to have opened {opened}")
         yield VideoStream(
             process,
@@ -255,6 +228,57 @@ def open_video(
             limits=limits,
             max_kept_frames=sampling.max_kept_frames,
         )
+
+
+def order_for(
+    path: Path, *, limits: MediaLimits, sampling: AnalysisSettings, allow_unsandboxed: bool
+) -> wire.Order:
+    """
+    Say what a decoder is to do, but for the memory that it is to share.
+
+    Raises:
+        RejectedMedia: the file is none of the containers that are let in.
+        IntegrityFailed: the path is no regular file.
+    """
+    threads = min(len(os.sched_getaffinity(0)) + 1, MAX_THREADS)
+    return wire.Order(
+        path=str(path.resolve()),
+        container=_container(path),
+        parent_pid=os.getpid(),
+        shared_memory=-1,
+        threads=threads,
+        cpu_s=math.ceil(limits.decode_timeout_s * threads),
+        memory_bytes=limits.decode_memory_bytes,
+        allow_unsandboxed=allow_unsandboxed,
+        max_streams=limits.max_streams,
+        min_side_px=limits.min_side_px,
+        max_side_px=limits.max_side_px,
+        max_frame_px=limits.max_frame_px,
+        max_rate_hz=limits.max_rate_hz,
+        max_duration_s=limits.max_duration_s,
+        max_frames=limits.max_frames,
+        max_kept_frames=sampling.max_kept_frames,
+        max_kept_rate_hz=sampling.max_kept_rate_hz,
+        max_work_side_px=sampling.max_work_side_px,
+    )
+
+
+def put_to_work(process: DecoderProcess, order: wire.Order) -> wire.Jailed:
+    """
+    Give a decoder its order, once it is in jail.
+
+    Raises:
+        SandboxUnavailable: the kernel leaves it the network, and nobody allowed that.
+    """
+    process.order(replace(order, shared_memory=process.memory))
+    jailed = process.receive(wire.Jailed)
+    if not (jailed.is_network_removed or order.allow_unsandboxed):
+        raise SandboxUnavailable(
+            "The decoder cannot be kept off the network here: "
+            f"{decoder_process.printable(jailed.words)}. Allow it user namespaces or seccomp, "
+            "or set DEEPVERDICT_WORKER__ALLOW_UNSANDBOXED=true."
+        )
+    return jailed
 
 
 def check_sandbox() -> Sandbox:
@@ -307,7 +331,7 @@ def _container(path: Path) -> str:
     return container
 
 
-def _is_sound(
+def _is_plausible(
     opened: wire.Opened, container: str, limits: MediaLimits, sampling: AnalysisSettings
 ) -> bool:
     longer = max(opened.width, opened.height)
@@ -324,6 +348,7 @@ def _is_sound(
         and (opened.duration_s is None or _is_positive(opened.duration_s))
         and (opened.frames_expected is None or 0 < opened.frames_expected <= limits.max_frames)
         and opened.keep_every > 0
+        and {key for key, _ in opened.metadata} <= set(wire.METADATA_KEYS)
     )
 
 

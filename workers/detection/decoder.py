@@ -32,16 +32,19 @@ def main() -> int:
     )
     for parameter, value in ALLOCATOR.items():
         ctypes.CDLL(None).mallopt(parameter, value)
-    from workers.detection import feed  # noqa: PLC0415 - native code is loaded behind the walls
+    from workers.detection import feed, sound_feed  # noqa: PLC0415 - native code, behind the walls
 
     walls.limit_memory(order.memory_bytes)
     wire.send(answers, Jailed(is_network_removed=walls.is_network_removed, words=walls.words))
     if not (walls.is_network_removed or order.allow_unsandboxed):
         return 1
     try:
-        feed.deliver(
-            order, orders=orders, answers=answers, memory_left_bytes=walls.memory_left_bytes
-        )
+        if order.wants_sound:
+            sound_feed.deliver(order, orders=orders, answers=answers)
+        else:
+            feed.deliver(
+                order, orders=orders, answers=answers, memory_left_bytes=walls.memory_left_bytes
+            )
     except RejectedMedia as why:
         wire.send(answers, Refused(code=why.code, detail=str(why)))
     except MemoryError:

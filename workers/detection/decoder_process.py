@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ _One = TypeVar("_One", bound=wire.Message)
 _Other = TypeVar("_Other", bound=wire.Message)
 _READERS: dict[str, TypeAdapter[wire.Message]] = {
     kind.__name__: TypeAdapter(kind)
-    for kind in (wire.Jailed, wire.Opened, wire.Picture, wire.Done, wire.Refused)
+    for kind in get_args(wire.Message)
 }
 
 

@@ -5,8 +5,6 @@ import os
 from collections.abc import Callable
 from itertools import chain
 
-from av.video.plane import VideoPlane
-
 from workers.detection import wire
 from workers.detection.codec import Geometry, Video
 from workers.detection.sampling import Sampler, keep_every
@@ -32,7 +30,7 @@ def deliver(
     geometry = video.geometry(first.frame)
     opened = _opened(video, geometry, order)
     wire.send(answers, opened)
-    slots = _Slots(
+    slots = Slots(
         order.shared_memory, wire.slot_bytes(geometry.work_width, geometry.work_height), orders
     )
     sampler = Sampler(
@@ -43,7 +41,7 @@ def deliver(
     for decoded in chain([first], frames):
         if sampler.wants(decoded.index):
             plane = video.draw(decoded.frame, geometry)
-            slot = slots.fill(plane)
+            slot = slots.fill(memoryview(plane))
             picture = Picture(
                 slot=slot,
                 row_bytes=plane.line_size,
@@ -75,11 +73,12 @@ def _opened(video: Video, geometry: Geometry, order: Order) -> Opened:
             max_rate_hz=order.max_kept_rate_hz,
             max_frames=order.max_kept_frames,
         ),
+        metadata=header.metadata,
     )
 
 
-class _Slots:
-    """Places for pictures, taken in turn; the parent sends a byte for each that is free again."""
+class Slots:
+    """Places to put data, taken in turn; the parent sends a byte for each that is free again."""
 
     def __init__(self, shared_memory: int, slot_bytes: int, orders: int) -> None:
         self._orders = orders
@@ -91,13 +90,13 @@ class _Slots:
             raise MemoryError from refused
         self._filled = 0
 
-    def fill(self, plane: VideoPlane) -> int:
-        """Copy pixels to the next slot, once it is free, and return its number."""
+    def fill(self, data: memoryview) -> int:
+        """Copy data to the next slot, once it is free, and return its number."""
         if not self._free:
             self._free = self._wait()
         slot = self._filled % (len(self._memory) // self._slot_bytes)
         begin = slot * self._slot_bytes
-        self._memory[begin : begin + plane.buffer_size] = memoryview(plane)
+        self._memory[begin : begin + data.nbytes] = data
         self._free -= 1
         self._filled += 1
         return slot

@@ -26,3 +26,16 @@ DECODERS = {
     "mjpeg": "mjpeg",
 }
 """The decoder of each codec that is let in. Rare ones are where the holes are found."""
+SOUND_DECODERS = {
+    "aac": "aac",
+    "mp3": "mp3float",
+    "opus": "opus",
+    "vorbis": "vorbis",
+    "ac3": "ac3",
+    "flac": "flac",
+    "pcm_s16le": "pcm_s16le",
+    "pcm_s16be": "pcm_s16be",
+    "pcm_s24le": "pcm_s24le",
+    "pcm_f32le": "pcm_f32le",
+}
+"""The same of sound."""

@@ -2,9 +2,11 @@
 What do the decoder and its parent say to each other? One line a message: its name and JSON.
 
 The parent sends one `Order`, then a byte for every slot of the shared memory that is free. The
-decoder answers `Jailed`, `Opened`, any number of `Picture`, then `Done`; or, at any point,
-`Refused`. Pixels travel through the shared memory. Nothing of what the decoder says is believed
-before it has been checked: by then it may be somebody else's program.
+decoder answers `Jailed`, `Opened`, any number of `Picture`, then `Done`. Where sound is wanted, it
+answers `Jailed`, `SoundOpened`, any number of `Samples`, then `SoundDone`; or `Jailed`, `NoSound`.
+At any point it may answer `Refused`. Pixels and samples travel through the shared memory. Nothing
+of what the decoder says is believed before it has been checked: by then it may be somebody else's
+program.
 """
 
 import json
@@ -25,6 +27,15 @@ WARNINGS = (
 )
 """Codes of what is odd about a video that was decoded all the same."""
 
+
+METADATA_KEYS = ("comment", "description", "encoder", "creation_time")
+"""What is passed on of what a container says about itself."""
+MAX_METADATA_CHARS = 200
+SOUND_SLOT_BYTES = 256 * 1024
+SAMPLE_BYTES = 2
+"""Sound is 16 bit integers, the channels of one moment beside one another."""
+MAX_CHANNELS = 2
+MAX_SOUND_RATE_HZ = 192_000
 
 MAX_PADDING_BYTES = 256
 """At the end of each row of pixels; FFmpeg aligns rows for its vector code."""
@@ -61,6 +72,9 @@ class Order:
     max_kept_frames: int
     max_kept_rate_hz: float
     max_work_side_px: int
+    wants_sound: bool = False
+    sound_until_s: float = 0.0  # in the time of the pictures
+    max_sound_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +101,7 @@ class Opened:
     duration_s: float | None
     frames_expected: int | None
     keep_every: int
+    metadata: tuple[tuple[str, str], ...] = ()  # of METADATA_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,38 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoSound:
+    """The file has no stream of sound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundOpened:
+    """Sent once the first sound is decoded."""
+
+    codec: str
+    decoder: str
+    rate_hz: int
+    channels: int
+    start_s: float  # of the first sample, in the time of the pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Sound lies in `slot`."""
+
+    slot: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundDone:
+    """All the sound was decoded that was wanted."""
+
+    is_cut: bool  # there was more than max_sound_bytes
+    is_damaged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The video is turned away."""
 
@@ -118,7 +165,7 @@ class Refused:
     detail: str
 
 
-Message = Jailed | Opened | Picture | Done | Refused
+Message = Jailed | Opened | Picture | Done | NoSound | SoundOpened | Samples | SoundDone | Refused
 
 
 def send(descriptor: int, message: Order | Message) -> None:

@@ -12,6 +12,7 @@ from app.api import conditional, examples, uploads
 from app.api.deps import Parts, PartsOf, Reader, Writer
 from app.api.documented import PICTURE, SUBMIT_BODY, UNCHANGED, problems, shown
 from app.api.errors import kind_of
+from app.api.pictures import png_answer
 from app.api.schemas import (
     JobListView,
     ListQuery,
@@ -222,13 +223,9 @@ def _artifact(
 
 
 def _picture(request: Request, artifact: Artifact) -> Response:
-    """Serve a picture so that no browser takes it for a page."""
-    headers = {
-        "ETag": conditional.etag(artifact.sha256),
-        "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'attachment; filename="{artifact.kind}-{artifact.id}.png"',
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    if conditional.is_unchanged(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(artifact.png, media_type="image/png", headers=headers)
+    return png_answer(
+        request,
+        artifact.png,
+        sha256=artifact.sha256,
+        file_name=f"{artifact.kind}-{artifact.id}.png",
+    )

@@ -21,11 +21,12 @@ from app.domain.access import Scope
 from app.domain.evidence import Analysis
 from app.domain.job import Claim, Priority
 from app.domain.verdict import Verdict
-from app.services import jobs, keys, leases
+from app.services import jobs, keys, leases, training_leases, training_runs
 from app.settings import ApiSettings, Settings, UploadLimits
 from app.storage import LocalBlobStore
 from tests.fakes import RecordingBell
 from tests.make import TENANT, make_analysis, make_verdict
+from tests.make_runs import make_news, make_plan
 
 STARTS_WITHIN_S = 10.0
 
@@ -40,6 +41,7 @@ class Service:
     db: Database
     store: LocalBlobStore
     bell: RecordingBell
+    training_bell: RecordingBell
     settings: Settings
 
     def key(self, *scopes: Scope, tenant: str = TENANT) -> Mapping[str, str]:
@@ -82,6 +84,17 @@ class Service:
         assert claim is not None
         return claim
 
+    def training(self, tenant: str = TENANT) -> str:
+        """Have a run train with one line of metrics and one preview; return its id."""
+        run = training_runs.submit(
+            self.db, self.training_bell, tenant=tenant, name=None, plan=make_plan()
+        )
+        claim = training_leases.claim(self.db, trainer="t1", limits=self.settings.training)
+        assert claim is not None
+        assert claim.run_id == run.id
+        assert training_leases.heartbeat(self.db, claim, lease_s=30, news=make_news(step=20))
+        return run.id
+
     def succeeded(
         self,
         tenant: str = TENANT,
@@ -97,6 +110,13 @@ class Service:
             self.db, claim, analysis or make_analysis(), verdict or make_verdict()
         )
         return job_id
+
+
+def filled(path: str, row_id: str, **others: str) -> str:
+    """Put an id, whatever it is the id of, into the path of a route."""
+    places = ("job_id", "rerun_id", "run_id")
+    parts = {"mask_id": "p1-000126", "person_id": "p1", "step": "20"}
+    return path.format(**{**dict.fromkeys(places, row_id), **parts, **others})
 
 
 class QuickServer(uvicorn.Server):
@@ -128,8 +148,8 @@ class Kitchen:
         )
         db = Database(self.database_url)
         store = LocalBlobStore(settings.blob_dir)
-        bell = RecordingBell()
-        app = create_app(settings, db=db, bell=bell, store=store)
+        bell, training_bell = RecordingBell(), RecordingBell()
+        app = create_app(settings, db=db, bell=bell, training_bell=training_bell, store=store)
         server = QuickServer(configure(app, settings))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -143,6 +163,7 @@ class Kitchen:
             db=db,
             store=store,
             bell=bell,
+            training_bell=training_bell,
             settings=settings,
         )
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from app.api import examples
 from app.clock import utc_now
 from app.domain.access import Scope
 from app.services import keys
-from tests.app.api.conftest import Kitchen, Service
+from tests.app.api.conftest import Kitchen, Service, filled
 from tests.app.api.test_openapi import DOCUMENT, OPERATIONS
 from tests.app.api.test_upload import slug
 from tests.app.api.videos import isom
@@ -33,7 +34,7 @@ OWN_TO_EACH = {"date", "x-request-id"}
 
 
 def ask(client: httpx.Client, method: str, path: str, job_id: str) -> httpx.Response:
-    return client.request(method, path.format(job_id=job_id, mask_id="p1-000126", person_id="p1"))
+    return client.request(method, filled(path, job_id))
 
 
 def without_id(answer: httpx.Response) -> tuple[int, object, object]:
@@ -149,16 +150,30 @@ def test_a_key_in_the_query_is_no_key(service: Service) -> None:
         assert stranger.get("/v1/jobs", params={"api_key": secret}).status_code == 401
 
 
-@pytest.mark.parametrize("held", [Scope.JOBS_READ, Scope.JOBS_WRITE])
+def needed_for(method: str, path: str) -> Scope:
+    if path.startswith("/v1/training-runs"):
+        return Scope.ADMIN
+    return Scope.JOBS_READ if method == "get" else Scope.JOBS_WRITE
+
+
+@pytest.mark.parametrize("held", Scope)
 def test_a_scope_opens_its_own_routes_and_no_other(service: Service, held: Scope) -> None:
-    video = {"Content-Type": "video/mp4"}
-    job_id = service.succeeded()
+    job_id, other = service.succeeded(), service.succeeded()
+    rerun = {"job_ids": [other]}
+    with service.client(service.key()) as anybody:
+        rerun_id = anybody.post("/v1/reruns", json=rerun).json()["id"]
+    run_id = service.training()
+    bodies: dict[str, dict[str, object]] = {
+        "/v1/jobs": {"content": isom(5000), "headers": {"Content-Type": "video/mp4"}},
+        "/v1/reruns": {"json": rerun},
+        "/v1/training-runs": {"json": examples.TRAIN_CLASSIFIER},
+    }
     for method, path in TENANT_ROUTES:
-        needed = Scope.JOBS_READ if method == "get" else Scope.JOBS_WRITE
+        needed = needed_for(method, path)
         with service.client(service.key(held)) as client:
-            url = path.format(job_id=job_id, mask_id="p1-000126", person_id="p1")
-            body = isom(5000) if method == "post" else None
-            answer = client.request(method, url, content=body, headers=video if body else None)
+            url = filled(path, job_id, rerun_id=rerun_id, run_id=run_id)
+            body = bodies[path] if method == "post" else {}
+            answer = client.request(method, url, **body)  # type: ignore[arg-type]
 
         assert (answer.status_code < 300) == (needed is held), (method, path)
         assert answer.status_code < 300 or slug(answer) == "insufficient-scope"
@@ -166,7 +181,7 @@ def test_a_scope_opens_its_own_routes_and_no_other(service: Service, held: Scope
 
 def test_an_unknown_method_is_told_which_ones_are_known(desk: httpx.Client) -> None:
     for path, operations in DOCUMENT["paths"].items():
-        url = path.format(job_id=UNKNOWN, mask_id="m", person_id="p")
+        url = filled(path, UNKNOWN)
         for method in {"PUT", "PATCH", "OPTIONS", "TRACE", "BREW"} - {
             m.upper() for m in operations
         }:

@@ -14,7 +14,7 @@ from app.api import examples
 from app.api.errors import KIND_OF
 from app.settings import ApiSettings
 from app.views import JobView
-from tests.app.api.conftest import Kitchen, Service
+from tests.app.api.conftest import Kitchen, Service, filled
 from tests.app.api.openapi import SNAPSHOT, current
 
 DOCUMENT = json.loads(current())
@@ -96,11 +96,12 @@ def test_every_answer_of_a_job_is_what_the_document_says(
     service: Service, desk: httpx.Client
 ) -> None:
     job_id = service.succeeded()
-    known = {"job_id": job_id, "mask_id": "p1-000126", "person_id": "p1"}
+    rerun_id = desk.post("/v1/reruns", json={"job_ids": [job_id]}).json()["id"]
+    run_id = service.training()
     for method, path, operation in OPERATIONS:
         if method != "get" or path not in PROTECTED:
             continue
-        answer = desk.get(path.format(**known))
+        answer = desk.get(filled(path, job_id, rerun_id=rerun_id, run_id=run_id))
         content = operation["responses"]["200"]["content"]
 
         assert answer.status_code == 200

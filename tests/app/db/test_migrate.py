@@ -87,6 +87,39 @@ def test_the_migrations_make_exactly_the_tables_of_the_program(bare_url, bare):
     assert migrated == shape(bare)  # checks too, which Alembic does not compare
 
 
+def test_verdicts_outlive_the_migration_that_makes_room_for_a_network_in_their_policy(
+    bare_url, bare
+):
+    migrate.upgrade(bare_url, "0002")
+    with bare.writing() as session:
+        connection = session.connection()
+        moment = "'2026-11-21 09:00:00+00:00'"
+        connection.exec_driver_sql(
+            "INSERT INTO jobs (id, tenant, priority, priority_rank, state, stage, fraction,"
+            " version, created_at, updated_at, blob_key, sha256, size_bytes, attempt, run_after,"
+            " lease_token)"
+            f" VALUES ('j1', 'desk', 'live', 0, 'succeeded', 'done', 1, 1, {moment}, {moment}, 'b',"
+            f" 's', 1, 1, {moment}, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO verdicts (job_id, label, reasons, statement, caveat, policy, created_at)"
+            f" VALUES ('j1', 'inconclusive', '[]', 's', 'c', '2026-11-21.2', {moment})"
+        )
+
+    migrate.upgrade(bare_url)
+    with bare.writing() as session:
+        found = session.connection().exec_driver_sql("SELECT job_id, policy FROM verdicts").all()
+        assert [tuple(row) for row in found] == [("j1", "2026-11-21.2")]
+        session.connection().exec_driver_sql(
+            "UPDATE verdicts SET policy = '2026-11-21.2+frame_classifier@1.1'"
+        )
+    migrate.downgrade(bare_url, "0002")
+
+    with bare.reading() as session:
+        (policy,) = session.connection().exec_driver_sql("SELECT policy FROM verdicts").scalars()
+        assert policy.startswith("2026-11-21.2+frame_classifier")
+
+
 def test_many_processes_may_upgrade_at_once(bare_url, bare):
     program = f"from app.db import migrate; migrate.upgrade({bare_url!r})"
     processes = [

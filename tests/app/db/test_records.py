@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.db import jobs as job_rows
-from app.db import records
+from app.db import leased, records
 from app.db import verdicts as verdict_rows
 from app.db.session import Database
-from app.db.tables import EvidenceRow, PersonRow
+from app.db.tables import EvidenceRow, JobRow, PersonRow
 from app.domain.evidence import (
     AbstainReason,
     Abstention,
@@ -34,6 +34,7 @@ from tests.make import (
     make_error,
     make_finding,
     make_person,
+    make_provenance,
     make_verdict,
     make_video,
 )
@@ -96,6 +97,7 @@ provenances = st.builds(
     seed=st.integers(),
     frame_indices=text,
     sandbox=text,
+    versions=st.dictionaries(text, text, max_size=3),
 )
 conditions = st.builds(
     WorkerCondition,
@@ -103,6 +105,9 @@ conditions = st.builds(
     sandbox=text,
     is_network_removed=st.booleans(),
     device=text,
+    versions=st.dictionaries(text, text, max_size=3),
+    not_taken_up=st.lists(text, max_size=3).map(tuple),
+    why_not=text,
 )
 
 
@@ -223,7 +228,7 @@ def test_any_evidence_survives_a_database(both, evidence, probability, label):
     verdict = make_verdict(label, fake_probability=probability)
     for db in both:
         with db.writing() as session:
-            if (row := job_rows.lock(session, "1")) is not None:
+            if (row := leased.lock(session, JobRow, "1")) is not None:
                 verdict_rows.remove(session, "1")
                 job_rows.forget(session, row)
                 session.delete(row)
@@ -272,6 +277,17 @@ def test_a_verdict_without_a_probability_reads_back_without_one(db):
     assert judged is not None
     assert judged.verdict.fake_probability is None
     assert judged.verdict.by_person == {"p1": None}
+
+
+def test_what_was_stored_before_versions_were_is_read_without_them():
+    provenance = records.provenance_to_json(make_provenance())
+    condition = records.condition_to_json(make_condition())
+    for later in ("versions", "not_taken_up", "why_not"):
+        provenance.pop(later, None)
+        condition.pop(later, None)
+
+    assert records.provenance_from_json(provenance) == make_provenance()
+    assert records.condition_from_json(condition) == make_condition()
 
 
 def test_a_workers_condition_is_read_from_its_row(db):

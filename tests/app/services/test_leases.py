@@ -8,13 +8,14 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import event, select, text, update
 
+from app.db import leased
 from app.db.session import Database, now
 from app.db.tables import ArtifactRow, JobEventRow, JobRow, VerdictRow
 from app.domain.job import NEXT, Actor, Claim, Job, JobError, JobState, Priority, Progress, Stage
 from app.domain.report import Judged
 from app.errors import DatabaseUnavailable
 from app.services import jobs, leases
-from app.services.leases import Reconciled
+from app.services.leasing import Reconciled
 from app.settings import WorkerSettings
 from tests.fakes import MemoryStore, RecordingBell
 from tests.make import make_analysis, make_blob, make_error, make_verdict
@@ -446,9 +447,7 @@ def test_on_postgres_one_reconciler_works_at_a_time(postgres_url):
     claim(db)
     let_the_lease_run_out(db, job.id)
     with other.writing() as session:
-        from app.db import jobs as job_rows
-
-        assert job_rows.become_reconciler(session)
+        assert leased.become_reconciler(session)
         assert reconcile(db) == Reconciled()
     assert reconcile(db).requeued == 1
     db.close()

@@ -26,7 +26,7 @@ from app.db.session import Database, now
 from app.db.tables import Base, JobEventRow, JobRow, PersonRow, VerdictRow
 from app.domain.job import NEXT, Actor, Claim, JobError, JobState, Priority, Progress, Stage
 from app.errors import NotFound
-from app.services import jobs, leases
+from app.services import jobs, leases, leasing
 from app.settings import WorkerSettings
 from tests.fakes import MemoryStore, RecordingBell
 from tests.make import make_analysis, make_error, make_verdict
@@ -224,7 +224,7 @@ class Protocol(RuleBasedStateMachine):
 
         assert done.quarantined == len(poison)
         assert done.requeued == len(over) - len(poison)
-        assert done.rung == len(bell.rung) == min(len(unrung), leases.RING_BATCH)
+        assert done.rung == len(bell.rung) == min(len(unrung), leasing.RING_BATCH)
         assert set(bell.rung) <= unrung
         for job_id in bell.rung:
             self.jobs[job_id].is_rung_for = True

@@ -93,6 +93,7 @@ def make_analyzer(
         follower=follower,
         detectors=detectors or (Classifier(), Segmenter(), TemporalSmoothness(), BlinkRate()),
         models=MODELS,
+        versions={"face_detector": "1.0", "frame_classifier": "1.1"},
         code="1.0.0+abc",
         device="cpu",
         seed=7,
@@ -178,6 +179,7 @@ def test_provenance_says_what_it_takes_to_do_it_again(walk: Path) -> None:
 
     assert (provenance.code, provenance.device, provenance.seed) == ("1.0.0+abc", "cpu", 7)
     assert provenance.models == {"face_detector": "sha256:aa"}
+    assert provenance.versions == {"face_detector": "1.0"}
     assert provenance.frame_indices == "every 1st of 64"
     assert provenance.decoder
     assert provenance.sandbox

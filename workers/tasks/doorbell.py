@@ -1,4 +1,4 @@
-"""What does a doorbell do? It has the supervisor look for work; its content is not believed."""
+"""What does a doorbell do? It has the process look for work; its content is not believed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,20 +8,18 @@ from celery import Celery
 from app.queue import TaskName
 
 
-def register(app: Celery, *, ring_and_wait: Callable[[], None]) -> None:
+def register(app: Celery, task: TaskName, *, ring_and_wait: Callable[[], None]) -> None:
     """
-    Add the task `deepverdict.detect` to `app`.
+    Add a task to `app`.
 
-    It returns once there is no work left, so that a busy worker takes no second message. Which job
-    it was rung for does not matter: the database says which comes first.
+    It returns once there is no work left, so that a busy worker takes no second message. What it
+    was rung for does not matter: the database says which comes first.
     """
 
-    def detect() -> None:
+    def look_for_work() -> None:
         ring_and_wait()
 
-    app.task(
-        detect, name=TaskName.DETECT.value, shared=False, Strategy="workers.tasks.detect:unread"
-    )
+    app.task(look_for_work, name=task.value, shared=False, Strategy="workers.tasks.doorbell:unread")
 
 
 def unread(task: Any, _app: Celery, _consumer: Any) -> Callable[..., None]:  # noqa: ANN401 - Celery's
