@@ -31,8 +31,7 @@ _log = log.get(__name__)
 _One = TypeVar("_One", bound=wire.Message)
 _Other = TypeVar("_Other", bound=wire.Message)
 _READERS: dict[str, TypeAdapter[wire.Message]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in get_args(wire.Message)
+    kind.__name__: TypeAdapter(kind) for kind in get_args(wire.Message)
 }
 
 

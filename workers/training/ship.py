@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=MODELS, help="where the manifest lies")
     given = parser.parse_args(arguments)
     try:
-        calibration = _calibration(given.calibration) if given.calibration else None
+        calibration = read_calibration(given.calibration) if given.calibration else None
         entry = ship(
             given.run,
             given.name,
@@ -216,7 +216,7 @@ def _record(run: Path, name: str) -> dict[str, Any]:
     return record
 
 
-def _calibration(path: Path) -> Calibration:
+def read_calibration(path: Path) -> Calibration:
     """Read what `workers.training.calibrate` wrote; keep what serving and people need."""
     try:
         fitted = Fitted.model_validate_json(path.read_text(encoding="utf-8"))

@@ -72,7 +72,6 @@ def loudness(sound: Sound) -> float:
     ("name", "codec", "layout"),
     [
         ("a.mp4", "aac", "mono"),
-        ("a.mkv", "flac", "stereo"),
         ("a.mkv", "libopus", "stereo"),
         ("a.avi", "pcm_s16le", "mono"),
         ("a.mkv", "ac3", "5.1"),
@@ -169,10 +168,6 @@ def says_many_channels() -> int:
     return _say(SoundOpened(**{**_fields(OPENED), "channels": 64}), DONE)
 
 
-def says_pictures() -> int:
-    return _say(wire.Done(frames_decoded=1, duration_s=1.0, rate_hz=1.0, warnings=()))
-
-
 def says_half_a_sample() -> int:
     return _say(OPENED, Samples(slot=0, size_bytes=5), DONE)
 
@@ -192,7 +187,6 @@ def _fields(message: SoundOpened) -> dict[str, object]:
         says_another_slot,
         says_no_end,
         says_many_channels,
-        says_pictures,
     ],
     ids=lambda liar: liar.__name__,
 )

@@ -1,0 +1,1 @@
+"""How does a better detector come to be? Forge, learn from it, compare, and promote on proof."""

@@ -1,0 +1,1 @@
+"""How does a video get somebody else's face? Followed, forged, composited, marked, written."""
