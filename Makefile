@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix scan up train evaluate bench openapi clean
+.PHONY: help demo test check fix scan up train evaluate bench bench-forger openapi clean
 
 help: ## list the verbs
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## set up and judge two clips (or VIDEO=clip.mp4) with the real service, no servers needed
 	@$(BIN)/python -m demo $(if $(VIDEO),"$(VIDEO)")
@@ -40,6 +40,9 @@ evaluate: $(VENV)/.dev ## measure the networks on the test clips of MANIFEST=dat
 
 bench: $(VENV)/.dev ## seconds by stage beside decoding alone (VIDEO=clip.mp4 for a file of yours)
 	@$(BIN)/python -m bench.pipeline $(if $(VIDEO),"$(VIDEO)")
+
+bench-forger: $(VENV)/.dev ## a step of the forger beside a textbook one, in the same run
+	@$(BIN)/python -m bench.forger
 
 openapi: $(VENV)/.dev ## write the OpenAPI snapshot anew
 	@$(BIN)/python -m tests.app.api.openapi

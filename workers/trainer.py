@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ import structlog
 from app import child, log
 from app.db.session import Database
 from app.domain.job import Actor, JobError, JobState
+from app.domain.model_version import ModelVersion
 from app.domain.training_run import RUN_ID, TrainingClaim
 from app.errors import DatabaseUnavailable, Misconfigured
 from app.queue import Bell, QueueName
+from app.services import model_versions
 from app.services import training_leases as leases
 from app.services.leasing import Reconciled
 from app.settings import Settings
@@ -138,7 +141,9 @@ class Trainer(WorkLoop[TrainingClaim]):
         except OSError as why:
             error = {"ending": "retry", "code": "storage", "detail": f"no folder: {why.strerror}"}
             return Ended(how="", said=error)
-        process = _TrainingProcess(self._execute, watch.claim, folder, self._settings)
+        # What a loop has to beat; the process itself cannot ask the database.
+        promoted = model_versions.current(self._db)
+        process = _TrainingProcess(self._execute, watch.claim, folder, self._settings, promoted)
         try:
             return self._attend(process, watch, lease)
         finally:
@@ -253,7 +258,12 @@ class _TrainingProcess:
     """
 
     def __init__(
-        self, execute: str, claim: TrainingClaim, folder: Path, settings: Settings
+        self,
+        execute: str,
+        claim: TrainingClaim,
+        folder: Path,
+        settings: Settings,
+        promoted: Sequence[ModelVersion],
     ) -> None:
         self._said = bytearray()
         self._ended: Ended | None = None
@@ -264,7 +274,7 @@ class _TrainingProcess:
         public = settings.model_copy(update={"database_url": None, "broker_url": None})
         try:
             self._process = child.start(
-                execute, theirs, claim.plan, folder, public, pass_fds=[theirs]
+                execute, theirs, claim.plan, folder, public, tuple(promoted), pass_fds=[theirs]
             )
         finally:
             os.close(theirs)

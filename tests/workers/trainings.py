@@ -23,7 +23,9 @@ from app.settings import Settings
 STEPS = 40
 
 
-def as_told(descriptor: int, plan: TrainingPlan, folder: Path, _settings: Settings) -> int:
+def as_told(
+    descriptor: int, plan: TrainingPlan, folder: Path, _settings: Settings, _promoted: object
+) -> int:
     """Train nothing; write what a training writes, and end as the plan wants."""
     does = plan.overrides
     if does.get("told.ignores_term"):
@@ -48,7 +50,9 @@ def as_told(descriptor: int, plan: TrainingPlan, folder: Path, _settings: Settin
     return 0
 
 
-def tiny(descriptor: int, plan: TrainingPlan, folder: Path, settings: Settings) -> None:
+def tiny(
+    descriptor: int, plan: TrainingPlan, folder: Path, settings: Settings, _promoted: object
+) -> None:
     """Really train something tiny, by the very way that every training goes."""
     from workers.training import runs
 

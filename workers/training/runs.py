@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from rich.console import Console
 
 from app import log
+from app.domain.model_version import ModelVersion
 from app.domain.training_run import NAME, ROLES, RUN_ID, TrainingKind, TrainingPlan, Value
 from app.errors import ClientMustAct, OperatorMustAct, RetryLater, ServiceError
 from app.settings import Settings
@@ -55,25 +56,38 @@ class Order:
     data: Mapping[str, Sequence[Path]]
     out: Path
     console: Console
+    promoted: Sequence[ModelVersion] = ()
 
 
-def execute(descriptor: int, plan: TrainingPlan, folder: Path, settings: Settings) -> None:
+def execute(
+    descriptor: int,
+    plan: TrainingPlan,
+    folder: Path,
+    settings: Settings,
+    promoted: Sequence[ModelVersion] = (),
+) -> None:
     """
     Do what a plan asks for, and say over `descriptor` how it ended: one JSON object.
 
     Args:
         folder: of the run, there already.
         settings: without the database's address, and the broker's.
+        promoted: the networks in use that took the place of shipped ones.
     """
     os.set_inheritable(descriptor, False)
     log.configure(fmt=settings.log_format, level=settings.log_level)
     os.nice(settings.training.niceness)
     os.environ.update(_environment(settings))  # trainings read their settings as any command does
     with os.fdopen(descriptor, "w", encoding="utf-8") as trainer:
-        json.dump(ended(plan, folder, settings), trainer)
+        json.dump(ended(plan, folder, settings, promoted), trainer)
 
 
-def ended(plan: TrainingPlan, folder: Path, settings: Settings) -> dict[str, Any]:
+def ended(
+    plan: TrainingPlan,
+    folder: Path,
+    settings: Settings,
+    promoted: Sequence[ModelVersion] = (),
+) -> dict[str, Any]:
     """Do what a plan asks for; return how that ended, as JSON has it."""
     try:
         with _alone(folder), (folder / LOG_FILE).open("a", encoding="utf-8") as file:
@@ -83,7 +97,7 @@ def ended(plan: TrainingPlan, folder: Path, settings: Settings) -> dict[str, Any
             order = ordered(
                 plan, folder, sets=settings.sets_dir, runs=settings.runs_dir, console=console
             )
-            result = COMMANDS[plan.kind](order)
+            result = COMMANDS[plan.kind](replace(order, promoted=promoted))
     except Interrupted as stopped:
         return {"ending": Ending.INTERRUPTED.value, "detail": str(stopped)}
     except ServiceError as why:
@@ -196,9 +210,16 @@ def _served(task: str) -> Callable[[Order], dict[str, Any]]:
 
 
 def _loop(order: Order) -> dict[str, Any]:
+    from workers.kit import build_registry  # noqa: PLC0415
     from workers.training.rounds.command import run_loop  # noqa: PLC0415
 
-    run_loop(order.recipe, order.out, order.overrides, console=order.console)
+    run_loop(
+        order.recipe,
+        order.out,
+        order.overrides,
+        console=order.console,
+        registry=build_registry(Settings(), order.promoted),
+    )
     return _json(order.out / "candidate" / "decision.json")
 
 
