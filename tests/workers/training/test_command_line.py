@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app import cli
+from app.cli.console import EXIT_FAILED, EXIT_REJECTED
+from app.cli.training import SERVED
 from workers.training import errors, index, run
 from workers.training.evaluate import command
 from workers.training.tasks import TASKS
@@ -30,7 +32,7 @@ class Recorder:
 
 
 def test_everything_that_can_be_trained_can_be_asked_for():
-    assert {network.value for network in cli.Network} == set(TASKS)
+    assert SERVED.keys() == TASKS.keys()
 
 
 def test_train_passes_on_the_recipe_its_changes_and_the_folder(
@@ -62,7 +64,7 @@ def test_a_recipe_that_cannot_be_used_is_the_callers_to_mend(tmp_path: Path):
 
     shown = given("train", "classifier", "--recipe", recipe)
 
-    assert shown.exit_code == cli.EXIT_REJECTED
+    assert shown.exit_code == EXIT_REJECTED
     assert "run.steps" in shown.stderr
 
 
@@ -74,7 +76,7 @@ def test_a_run_that_was_stopped_or_went_wrong_exits_1(monkeypatch: pytest.Monkey
 
     shown = given("train", "classifier")
 
-    assert shown.exit_code == cli.EXIT_FAILED
+    assert shown.exit_code == EXIT_FAILED
     assert "stopped at step 3" in shown.stderr
 
 
@@ -84,7 +86,7 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
 
     shown = given("train", "classifier")
 
-    assert shown.exit_code == cli.EXIT_FAILED
+    assert shown.exit_code == EXIT_FAILED
     assert "needs torch" in shown.stderr
     assert "pip install -e '.[train]'" in shown.stderr
 

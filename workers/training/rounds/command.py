@@ -159,7 +159,8 @@ def _facts(
         for done in networks
     ]
     for one in inputs.frozen:
-        clips = {row.clip: row for row in one.rows}
+        # A photograph that belongs to no clip shows masks where none should be, and is no clip.
+        clips = {row.clip: row for row in one.rows if row.kind == "video" or row.clip != row.path}
         fakes = sum(row.label == "fake" for row in clips.values())
         facts.append(
             f"Measured on {one.options.name}: {fakes} manipulated and {len(clips) - fakes} real "
