@@ -127,7 +127,7 @@ def train_forger(
     Train the autoencoder that gives one person the face of another, to make fakes to learn from.
 
       deepverdict train forger --a anna.mp4 --b ben.mp4 --out out/anna-ben
-      deepverdict train forger --a one.mp4 --a two.mp4 --b pictures/ --steps 4000 --recipe forger_128
+      deepverdict train forger --a one.mp4 --a two.mp4 --b pictures/ --recipe forger_128
 
     --a and --b may be given several times. DIR gets the faces and a report of them, metrics.csv,
     sheets of pictures, a checkpoint, and at the end the forger. What it draws is synthetic and is
