@@ -142,7 +142,9 @@ class Trainer(WorkLoop[TrainingClaim]):
             error = {"ending": "retry", "code": "storage", "detail": f"no folder: {why.strerror}"}
             return Ended(how="", said=error)
         # What a loop has to beat; the process itself cannot ask the database.
-        promoted = model_versions.current(self._db)
+        promoted = lease.insist(lambda: model_versions.current(self._db))
+        if promoted is None:
+            return Lost()
         process = _TrainingProcess(self._execute, watch.claim, folder, self._settings, promoted)
         try:
             return self._attend(process, watch, lease)
