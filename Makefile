@@ -14,7 +14,8 @@ demo: $(VENV)/.demo ## set up and judge two clips (or VIDEO=clip.mp4) with the r
 	@$(BIN)/python -m demo $(if $(VIDEO),"$(VIDEO)")
 
 test: $(VENV)/.dev ## set up and run the whole suite, with a real PostgreSQL and Redis
-	@$(BIN)/python -m pytest
+	@# By file, since many a file has a server of its own; most tests wait for processes.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev ## lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -19,6 +19,10 @@ from tests.servers import Postgres, Redis
 
 ROOT = Path(__file__).parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Of several processes with as many threads as there are cores each, all wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:

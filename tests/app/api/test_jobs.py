@@ -69,9 +69,7 @@ def test_an_unknown_probability_is_null_and_not_left_out(
     assert "fake_probability" not in job["persons"][0]
 
 
-@pytest.mark.parametrize(
-    ("end", "state"), [(leases.reject, "rejected"), (leases.fail, "failed")], ids=str
-)
+@pytest.mark.parametrize(("end", "state"), [(leases.reject, "rejected"), (leases.fail, "failed")])
 def test_a_job_that_ended_without_evidence_has_an_error_and_no_verdict(
     service: Service, desk: httpx.Client, end: object, state: str
 ) -> None:
