@@ -100,7 +100,7 @@ def a_zip() -> bytes:
         b"#!/bin/sh\nid\n",
         a_zip(),
     ],
-    ids=lambda data: repr(data[:12]),
+    ids=lambda data: repr(data[:8]),
 )
 def test_what_is_no_video_container_is_never_opened(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "clip.mp4"
