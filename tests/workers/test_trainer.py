@@ -25,7 +25,7 @@ from tests.make_runs import make_plan
 from tests.workers.process import WorkerProcess
 from tests.workers.test_inference import is_alive
 from tests.workers.test_supervisor import PATIENCE_S, FlakyDatabase, until
-from tests.workers.trainings import STEPS, train_tiny
+from tests.workers.trainings import HOLD_FILE, STEPS, train_tiny
 from workers import trainer as trainers
 from workers.health import is_trainer_alive
 from workers.trainer import Trainer
@@ -315,24 +315,29 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint_as_if_it_had_not
     ours = Trainers(shop, sqlite_url)
     run_id = shop.submit()
     modules = shop.folder / "modules"
+    folder = shop.settings.runs_dir / run_id
+    folder.mkdir()
+    hold = folder / HOLD_FILE
     seen = []
 
     def reached(step: int) -> bool:
         seen.append(shop.run(run_id).progress)
         return any(c.step >= step for c in seen[-1].checkpoints)
 
+    hold.write_text("8")
     with ours.start("tiny") as first:
         until(lambda: reached(5), f"a checkpoint: {first.words()}", within_s=STARTS_WITHIN_S)
         first.kill()
-    folder = shop.settings.runs_dir / run_id
     left_at = json.loads((folder / "checkpoint.json").read_text())["step"]
     seen.clear()
+    hold.write_text(str(left_at + 3))
     with ours.start("tiny", modules=modules) as second:
         until(lambda: reached(left_at + 1), second.words(), within_s=STARTS_WITHIN_S)
         assert second.terminate() == 0
     stopped = shop.run(run_id)
     assert (stopped.state, stopped.attempt) == (JobState.QUEUED, 0)
     assert [c.step for c in stopped.progress.checkpoints] == [stopped.progress.step]
+    hold.unlink()
     with ours.start("tiny") as third:
         until(
             lambda: reached(STEPS) and shop.run(run_id).state is JobState.SUCCEEDED,

@@ -21,6 +21,8 @@ from app.domain.training_run import TrainingKind, TrainingPlan
 from app.settings import Settings
 
 STEPS = 40
+HOLD_FILE = "hold"
+"""In a run's folder: after how many steps to wait there until somebody asks for a stop."""
 
 
 def as_told(
@@ -65,21 +67,32 @@ def tiny(
 
 
 def train_tiny(folder: Path, console: Console) -> None:
-    """Train slowly enough to be killed on the way, with a checkpoint at every step."""
+    """Train with a checkpoint at every step, held up where the folder says so."""
     from torch import Tensor, nn
 
     from tests.workers.training.tiny import TinyTask, make_recipe
     from workers.training import loop
     from workers.training.task import Batch
 
-    class SlowTask(TinyTask):
+    class HeldTask(TinyTask):
         def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-            time.sleep(0.02)
+            while is_held(folder):
+                time.sleep(0.02)
             return super().losses(network, batch)
 
     changes = {"steps": STEPS, "checkpoint_every_s": 0.0, "pictures_every": 10}
-    task = SlowTask(make_recipe(run=changes))
+    task = HeldTask(make_recipe(run=changes))
     loop.train(task, folder, console=console)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether training is to wait: so many steps are done, and nobody has asked for a stop."""
+    hold, checkpoint = folder / HOLD_FILE, folder / "checkpoint.json"
+    # What asks for a stop lets a second signal of the kind interrupt at once, see `loop`.
+    is_asked = signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    if is_asked or not (hold.exists() and checkpoint.exists()):
+        return False
+    return int(json.loads(checkpoint.read_text())["step"]) >= int(hold.read_text())
 
 
 def main() -> int:
