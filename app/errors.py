@@ -29,7 +29,11 @@ Bugs (ValueError, KeyError, AssertionError) are not ServiceErrors and are never 
 How each looks over HTTP is decided in `app.api.errors` alone.
 """
 
+import errno
 from enum import StrEnum
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the `OSError`s that say so: no space, no quota, no larger a file than is allowed."""
 
 
 class RejectCode(StrEnum):

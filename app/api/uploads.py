@@ -7,7 +7,6 @@ before the first bytes have shown a video container.
 """
 
 import asyncio
-import errno
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from app.api.multipart import MAX_OVERHEAD_BYTES, VideoForm
 from app.api.schemas import FieldProblem, SubmitQuery
 from app.domain.container import SNIFF_BYTES, sniff
 from app.errors import (
+    DISK_FULL,
     BadRequest,
     EmptyBody,
     InsufficientStorage,
@@ -39,7 +39,6 @@ from app.storage import BlobStore, BlobWriter
 BATCH_BYTES = 1024 * 1024
 """Bytes a thread is given at once; handing over costs about as much as hashing 50 kB."""
 LENGTH_DIGITS = 19
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 MULTIPART = b"multipart/form-data"
 OCTETS = b"application/octet-stream"
 

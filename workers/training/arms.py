@@ -35,9 +35,8 @@ from workers.training.evaluate.kept import kept
 from workers.training.evaluate.metrics import Array
 from workers.training.evaluate.report import write_json
 from workers.training.evaluate.scores import clip_rows, clip_scores, columns, look_logits
-from workers.training.generate import people_of
 from workers.training.loop import train
-from workers.training.manifest import read_manifest
+from workers.training.manifest import people_of, read_manifest
 from workers.training.pairs import PairOptions
 from workers.training.recipe import (
     Count,

@@ -30,11 +30,13 @@ from workers.training.errors import BadDataset
 from workers.training.forging.runs import load_forger, read_record
 from workers.training.index import Joins
 from workers.training.manifest import (
+    AND,
     DataManifest,
     Row,
     Split,
     examine,
     make_manifest,
+    people_of,
     read_manifest,
     write_manifest,
 )
@@ -57,8 +59,6 @@ _WRITTEN = (MASK_SUFFIX, RECORD_SUFFIX, VIDEO_SUFFIX)
 METHOD = "forger-"
 """What stands before a forger's architecture in the method of its fakes."""
 FAMILY = "faceswap"
-AND = "+"
-"""Between the groups that forgers joined, in the name of the one they became."""
 
 _DIGITS = 10
 """Of a digest, in names of files."""
@@ -227,11 +227,6 @@ def generate(
         soft_wrap=True,
     )
     return made
-
-
-def people_of(group: str) -> frozenset[str]:
-    """Return the groups that a group was joined from; itself where it was not."""
-    return frozenset(group.split(AND))
 
 
 def forger_of(folder: Path, data: DataManifest, manifest: Path) -> Forger:

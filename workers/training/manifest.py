@@ -42,6 +42,9 @@ FORMAT = 1
 MOST_DAMAGED_SHARE = 0.01
 """Of a data set's files; more mean that it is not what it seems."""
 
+AND = "+"
+"""Between the groups that were joined, in the name of the one they became."""
+
 _HEADING = re.compile(
     r"# deepverdict data manifest (?P<format>\d+); layout=(?P<layout>[\w-]*); seed=(?P<seed>\d+); "
     r"shares=(?P<shares>[\d.,]+); sha256=(?P<sha256>[0-9a-f]{64}); root=(?P<root>.*)"
@@ -93,6 +96,11 @@ class DataManifest:
         for row in self.rows:
             found.setdefault(row.clip, []).append(row)
         return {clip: tuple(rows) for clip, rows in found.items()}
+
+
+def people_of(group: str) -> frozenset[str]:
+    """Return the groups that a group was joined from; itself where it was not."""
+    return frozenset(group.split(AND))
 
 
 def make_manifest(

@@ -5,7 +5,6 @@ A plan names its data; here names become paths, and nothing else does. What a co
 into the run's folder, from which a later attempt goes on.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -24,7 +23,7 @@ from rich.console import Console
 from app import log
 from app.domain.model_version import ModelVersion
 from app.domain.training_run import NAME, ROLES, RUN_ID, TrainingKind, TrainingPlan, Value
-from app.errors import ClientMustAct, OperatorMustAct, RetryLater, ServiceError
+from app.errors import DISK_FULL, ClientMustAct, OperatorMustAct, RetryLater, ServiceError
 from app.settings import Settings
 from workers.training.errors import BadDataset, BadRecipe, Interrupted
 
@@ -105,7 +104,7 @@ def ended(
         return _error(_ending_of(why), _code_of(why), str(why))
     except OSError as why:
         _log.exception("training.failed")
-        if why.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if why.errno not in DISK_FULL:
             return _error(Ending.RETRY, "internal", "The training failed. The log says why.")
         return _error(Ending.RETRY, "insufficient-storage", f"{why}; make room")
     except Exception:  # noqa: BLE001 - the boundary of a run

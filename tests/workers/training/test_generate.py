@@ -14,11 +14,12 @@ from app.errors import RejectCode, RejectedMedia
 from tests.media import make_video
 from workers.training.errors import BadCheckpoint, BadDataset
 from workers.training.forging.runs import ForgerRecord, Source
-from workers.training.generate import GenerateOptions, Tools, generate, people_of
+from workers.training.generate import GenerateOptions, Tools, generate
 from workers.training.manifest import (
     Row,
     check_files,
     make_manifest,
+    people_of,
     read_manifest,
     write_manifest,
 )

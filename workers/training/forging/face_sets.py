@@ -6,7 +6,6 @@ out, counted by reason. What stays lies in memory-mapped files, with the last pa
 held out: it is never trained on, and shows what a forger makes of pictures it did not see.
 """
 
-import errno
 import hashlib
 import json
 import math
@@ -26,7 +25,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.errors import InsufficientStorage, RejectedMedia
+from app.errors import DISK_FULL, InsufficientStorage, RejectedMedia
 from app.settings import Settings
 from workers.detection import align
 from workers.detection.faces import SAME_FACE
@@ -60,7 +59,6 @@ _SMALL_PX = 32
 _BORDER_PX = 60
 """Of a kept picture, that its colours leave out; Lu's faceswap-GAN does likewise."""
 _ALIKE_IN_SIZE = 0.6
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 Measure = Annotated[float, Field(ge=0)]
 Number = TypeVar("Number", np.uint8, np.float32)
@@ -278,7 +276,7 @@ def curate(
         folder.mkdir(parents=True, exist_ok=True)
         return _Curation(folder, options, embedder, console).run(found, made_of)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in DISK_FULL:
             raise
         megabytes = (options.most_looks + options.most_faces) * STORED_PX**2 * 3 // 10**6
         raise InsufficientStorage(

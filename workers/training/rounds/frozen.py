@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workers.training.errors import BadRecipe
-from workers.training.generate import people_of
-from workers.training.manifest import DataManifest, Row
+from workers.training.manifest import DataManifest, Row, people_of
 from workers.training.rounds.recipe import FrozenSet
 
 TRAINED_ON = "train"

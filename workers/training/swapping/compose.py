@@ -44,45 +44,11 @@ _INTERPOLATION: dict[Resample, int] = {
 }
 
 
-class Composite(NamedTuple):
-    """A frame with a forged face in it."""
-
-    frame: Image  # [H, W, 3]
-    alpha: Floats  # [H, W] in [0, 1], in steps of 1 / LEVELS: how much of a pixel is the face
-
-
 class Laid(NamedTuple):
-    """The same, with the alpha as the whole numbers that it consists of."""
+    """A frame with a forged face in it, and how much of each pixel that is."""
 
     frame: Image  # [H, W, 3]
     levels: NDArray[np.uint8]  # [H, W], LEVELS times the alpha
-
-
-def composite(
-    frame: Image,
-    view: FaceRegion,
-    face: Image,
-    mask: NDArray[np.uint8],
-    landmarks_px: Floats,
-    *,
-    choices: Compositing,
-    forged_landmarks_px: Floats | None = None,
-) -> Composite:
-    """
-    Lay a forged face into a frame: `lay_in`, with the alpha as a share.
-
-    The arguments are those of `lay_in`.
-    """
-    laid = lay_in(
-        frame,
-        view,
-        face,
-        mask,
-        landmarks_px,
-        choices=choices,
-        forged_landmarks_px=forged_landmarks_px,
-    )
-    return Composite(laid.frame, laid.levels.astype(np.float32) / np.float32(LEVELS))
 
 
 def lay_in(
@@ -108,7 +74,7 @@ def lay_in(
         forged_landmarks_px: `[468 or more, 2]` in pixels of `face`; needed by `landmark_warp`.
 
     Returns:
-        The frame and its levels; unchanged and 0 where the view lies beyond the frame.
+        The frame, and its levels; unchanged and 0 where the view lies beyond the frame.
     """
     side_px = face.shape[0]
     original = seen(frame, view, side_px=side_px)

@@ -5,7 +5,6 @@ The one module of the swapper that uses the codec, and it only encodes: whatever
 was decoded in the jail and comes here as arrays.
 """
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from av.audio.resampler import AudioResampler
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from app.errors import InsufficientStorage
+from app.errors import DISK_FULL, InsufficientStorage
 from workers.detection.sound import Sound
 from workers.detection.stage import Image
 from workers.training.errors import BadOutput
@@ -77,7 +76,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, av.FFmpegError) as failed:
-        if failed.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if failed.errno in DISK_FULL:
             raise InsufficientStorage(
                 f"there is no room left for {path}; free some space, then run it again"
             ) from failed

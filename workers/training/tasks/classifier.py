@@ -25,9 +25,8 @@ from workers.detection.stage import Floats, Image
 from workers.training.bank import FaceBank
 from workers.training.errors import BadDataset, BadRecipe
 from workers.training.evaluate.metrics import auc
-from workers.training.generate import people_of
 from workers.training.initial import load_meso4
-from workers.training.manifest import folds, read_manifest
+from workers.training.manifest import folds, people_of, read_manifest
 from workers.training.pairs import Generated, PairExamples, PairOptions
 from workers.training.recipe import DataOptions, Recipe, Section
 from workers.training.rendered import PairSource, RenderedPairs, render

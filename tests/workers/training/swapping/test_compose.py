@@ -1,6 +1,7 @@
 """Is a forged face laid into a frame so that its share of each pixel is exactly known?"""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tests.workers.training.swapping.make_swap import HEIGHT, WIDTH, make_points
 from workers.detection.align import FaceRegion
 from workers.detection.stage import Image
 from workers.training.swapping.choices import Compositing, draw
-from workers.training.swapping.compose import LEVELS, Composite, composite
+from workers.training.swapping.compose import LEVELS, lay_in
 
 VIEW = FaceRegion(centre_px=(130.0, 95.0), side_px=120.0, angle_rad=0.2)
 SIDE = 64
@@ -17,6 +18,11 @@ PLAIN = Compositing(
     mask_shape="oval", uses_forged_mask=False, blur=0.03, colour="none", visible_mark=False
 )
 ALL_SEEN = np.full((SIDE, SIDE), 255, np.uint8)
+
+
+class Composite(NamedTuple):
+    frame: Image
+    alpha: np.ndarray
 
 
 def laid(
@@ -30,7 +36,7 @@ def laid(
 ) -> tuple[Image, Composite]:
     frame = make_scene(0) if frame is None else frame
     face = make_scene(5, size=(SIDE, SIDE)) if face is None else face
-    return frame, composite(
+    out, levels = lay_in(
         frame,
         view,
         face,
@@ -39,6 +45,7 @@ def laid(
         choices=choices,
         forged_landmarks_px=forged_points,
     )
+    return frame, Composite(out, levels.astype(np.float32) / np.float32(LEVELS))
 
 
 def green() -> Image:
