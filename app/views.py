@@ -16,6 +16,7 @@ from app.domain.evidence import (
     AbstainReason,
     Abstention,
     ArtifactKind,
+    Cue,
     DetectorName,
     Evidence,
     Finding,
@@ -24,7 +25,7 @@ from app.domain.evidence import (
 from app.domain.evidence import Provenance as ProvenanceFacts
 from app.domain.job import Actor, JobError, JobState, Priority, Stage
 from app.domain.job import Progress as JobProgress
-from app.domain.media import VideoFacts
+from app.domain.media import CredentialState, Origin, VideoFacts
 from app.domain.report import JobReport, JobSummary, Judged
 from app.domain.verdict import Label, Verdict
 
@@ -97,11 +98,39 @@ class VerdictView(View):
         )
 
 
-class FindingView(View):
-    """What a detector thinks."""
+class CueView(View):
+    """A measurement beside those of real clips; how much it tells is in the policy, not here."""
 
-    fake_probability: Probability
-    frames: int = Field(description="How many frames the opinion rests on.")
+    value: float
+    unit: str
+    z: float | None = Field(
+        description="Deviations from real clips, higher = more suspicious. Null: none to compare."
+    )
+    reference: IfAny[str] = Field(default="", description="Which real clips, and how many.")
+
+    @classmethod
+    def of(cls, cue: Cue) -> Self:
+        """Show a measurement."""
+        return cls(value=cue.value, unit=cue.unit, z=cue.z, reference=cue.reference)
+
+
+class SpanView(View):
+    """A stretch of the video, in seconds."""
+
+    first_s: float
+    last_s: float
+
+
+class FindingView(View):
+    """What a detector found: a probability, a cue, an answer, or several of them."""
+
+    fake_probability: IfAny[Probability | None] = None
+    cue: IfAny[CueView | None] = None
+    answer: IfAny[str | None] = Field(default=None, description="`unknown` is one, too.")
+    frames: int = Field(description="How many frames the finding rests on.")
+    spans: IfAny[list[SpanView]] = Field(
+        default=[], description="The times it rests on; absent: all that was seen of the person."
+    )
     is_calibrated: bool = Field(
         default=False, description="Whether the probability was fitted on held-out clips."
     )
@@ -136,7 +165,12 @@ class EvidenceView(View):
                     detector=evidence.detector,
                     finding=FindingView(
                         fake_probability=evidence.fake_probability,
+                        cue=None if evidence.cue is None else CueView.of(evidence.cue),
+                        answer=evidence.answer,
                         frames=evidence.frames,
+                        spans=[
+                            SpanView(first_s=s.first_s, last_s=s.last_s) for s in evidence.spans
+                        ],
                         is_calibrated=evidence.is_calibrated,
                         measurements=dict(evidence.measurements),
                         caveat=evidence.caveat,
@@ -216,6 +250,44 @@ class VideoView(View):
         )
 
 
+class CredentialsView(View):
+    """C2PA Content Credentials of the file, in words."""
+
+    state: CredentialState
+    detail: IfAny[str] = ""
+    signer: IfAny[str] = ""
+    signed_at: IfAny[str] = ""
+    made_with: IfAny[str] = Field(default="", description="A camera, an editor, a model.")
+    actions: IfAny[list[str]] = []
+    is_generated: bool = Field(default=False, description="They say that a model made it.")
+
+
+class OriginView(View):
+    """What the file says of where it comes from: beside the verdict, never part of it."""
+
+    credentials: CredentialsView
+    tags: IfAny[dict[str, str]] = Field(default={}, description="Of the container.")
+    signs: IfAny[list[str]] = Field(default=[], description="Codes, listed in docs/api.md.")
+
+    @classmethod
+    def of(cls, origin: Origin) -> Self:
+        """Show what a file says of itself."""
+        credentials = origin.credentials
+        return cls(
+            credentials=CredentialsView(
+                state=credentials.state,
+                detail=credentials.detail,
+                signer=credentials.signer,
+                signed_at=credentials.signed_at,
+                made_with=credentials.made_with,
+                actions=list(credentials.actions),
+                is_generated=credentials.is_generated,
+            ),
+            tags=dict(origin.tags),
+            signs=list(origin.signs),
+        )
+
+
 class ProvenanceView(View):
     """What it takes to run the analysis again and get the same answer."""
 
@@ -257,6 +329,7 @@ class AnalysisView(View):
         default=[], description="Of the whole video, where nobody could be examined."
     )
     video: IfAny[VideoView | None] = None
+    origin: IfAny[OriginView | None] = None
     provenance: IfAny[ProvenanceView | None] = None
     timings: IfAny[dict[str, float] | None] = Field(default=None, description="Seconds.")
     error: IfAny[ErrorView | None] = Field(
@@ -314,6 +387,7 @@ class JobView(AnalysisView, JobHead):
             persons=person_views(judged, crops=job_link(base_url, job.id) + "/crops/"),
             abstentions=[EvidenceView.of(a) for a in judged.abstentions] if judged else [],
             video=VideoView.of(judged.video) if judged else None,
+            origin=OriginView.of(judged.origin) if judged and judged.origin else None,
             provenance=ProvenanceView.of(judged.provenance) if judged else None,
             timings=dict(judged.timings) if judged else None,
             error=ErrorView.of(job.error) if job.error else None,
@@ -363,6 +437,7 @@ class ScanView(AnalysisView):
             persons=person_views(judged, crops=None),
             abstentions=[EvidenceView.of(a) for a in judged.abstentions],
             video=VideoView.of(judged.video),
+            origin=None if judged.origin is None else OriginView.of(judged.origin),
             provenance=ProvenanceView.of(judged.provenance),
             timings=dict(judged.timings),
             masks=list(mask_paths),

@@ -14,6 +14,8 @@ from workers.detection.stage import (
     CROP_SIDE_PX,
     LANDMARKS,
     LANDMARKS_WITH_IRISES,
+    MOST_SMALL,
+    SMALL_SIDE_PX,
     THUMBNAIL_SIDE_PX,
     FaceClip,
     FaceSample,
@@ -95,7 +97,17 @@ def make_track(
         samples=tuple(
             make_sample(float(pts_s[i]), frame_index=int(index[i]), seed=shot) for i in looked
         ),
+        small=make_small(min(frames, MOST_SMALL), seed=shot),
     )
+
+
+def make_small(frames: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw small pictures of a face that keeps still under the noise of a camera."""
+    random = np.random.default_rng([seed, frames])
+    side = SMALL_SIDE_PX
+    face = random.integers(60, 200, (side, side, 3))
+    grain = random.integers(-3, 4, (frames, side, side, 1))
+    return np.asarray(face + grain, np.uint8)
 
 
 def make_clip(*tracks: FaceTrack, person_id: str = "p1", rate_hz: float = 30.0) -> FaceClip:

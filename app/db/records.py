@@ -27,15 +27,17 @@ from app.domain.evidence import (
     Abstention,
     Artifact,
     ArtifactKind,
+    Cue,
     DetectorName,
     Evidence,
     Finding,
     Observation,
     Person,
     Provenance,
+    Span,
 )
 from app.domain.job import Actor, Claim, Job, JobError, JobState, Priority, Progress, Stage
-from app.domain.media import Box, VideoFacts
+from app.domain.media import Box, Credentials, CredentialState, Origin, VideoFacts
 from app.domain.model_version import Decision, ModelChange, ModelVersion, OperatingPoint
 from app.domain.report import ArtifactFacts
 from app.domain.verdict import Label, Verdict
@@ -67,8 +69,11 @@ def evidence_from_json(body: Json) -> Evidence:
 
 def _finding_to_json(finding: Finding) -> Json:
     return {
-        "fake_probability": _finite(finding.fake_probability),
+        "fake_probability": _finite_or_none(finding.fake_probability),
+        "cue": None if finding.cue is None else _cue_to_json(finding.cue),
+        "answer": finding.answer,
         "frames": finding.frames,
+        "spans": [[_finite(s.first_s), _finite(s.last_s)] for s in finding.spans],
         "is_calibrated": finding.is_calibrated,
         "model": finding.model,
         "measurements": {k: _finite(v) for k, v in finding.measurements.items()},
@@ -81,13 +86,29 @@ def _finding_from_json(detector: DetectorName, body: Json) -> Finding:
     return Finding(
         detector=detector,
         fake_probability=body["fake_probability"],
+        cue=None if body.get("cue") is None else _cue_from_json(body["cue"]),
+        answer=body.get("answer"),
         frames=body["frames"],
+        spans=tuple(Span(first_s=a, last_s=b) for a, b in body.get("spans", ())),
         is_calibrated=body["is_calibrated"],
         model=body["model"],
         measurements=body["measurements"],
         observations=tuple(_observation_from_json(o) for o in body["observations"]),
         caveat=body["caveat"],
     )
+
+
+def _cue_to_json(cue: Cue) -> Json:
+    return {
+        "value": _finite(cue.value),
+        "unit": cue.unit,
+        "z": _finite_or_none(cue.z),
+        "reference": cue.reference,
+    }
+
+
+def _cue_from_json(body: Json) -> Cue:
+    return Cue(value=body["value"], unit=body["unit"], z=body["z"], reference=body["reference"])
 
 
 def _observation_to_json(observation: Observation) -> list[float | None]:
@@ -162,6 +183,42 @@ def video_from_json(body: Json) -> VideoFacts:
         frames_decoded=body["frames_decoded"],
         frames_kept=body["frames_kept"],
         warnings=tuple(body["warnings"]),
+    )
+
+
+def origin_to_json(origin: Origin) -> Json:
+    """Spell out what a file says of where it comes from."""
+    credentials = origin.credentials
+    return {
+        "credentials": {
+            "state": credentials.state.value,
+            "detail": credentials.detail,
+            "signer": credentials.signer,
+            "signed_at": credentials.signed_at,
+            "made_with": credentials.made_with,
+            "actions": list(credentials.actions),
+            "is_generated": credentials.is_generated,
+        },
+        "tags": dict(origin.tags),
+        "signs": list(origin.signs),
+    }
+
+
+def origin_from_json(body: Json) -> Origin:
+    """Read what `origin_to_json` wrote."""
+    credentials = body["credentials"]
+    return Origin(
+        credentials=Credentials(
+            state=CredentialState(credentials["state"]),
+            detail=credentials["detail"],
+            signer=credentials["signer"],
+            signed_at=credentials["signed_at"],
+            made_with=credentials["made_with"],
+            actions=tuple(credentials["actions"]),
+            is_generated=credentials["is_generated"],
+        ),
+        tags=body["tags"],
+        signs=tuple(body["signs"]),
     )
 
 

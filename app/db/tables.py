@@ -158,6 +158,9 @@ class JobRow(Leased, Base):
     rerun_id: Mapped[str | None] = mapped_column(String(26), index=True)
     rerun_of: Mapped[str | None] = mapped_column(String(26))  # the job whose video it shares
 
+    operating_point: Mapped[str | None] = mapped_column(String(16))  # NULL: the policy's own
+    origin: Mapped[dict[str, Any] | None]  # see app.domain.media.Origin
+
     __table_args__ = (
         one_of("state", JobState),
         one_of("priority", Priority),
@@ -201,6 +204,10 @@ class VerdictRow(Base):
     caveat: Mapped[str]
     policy: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime]
+    fake_low: Mapped[float | None]
+    fake_high: Mapped[float | None]
+    operating_point: Mapped[str | None] = mapped_column(String(16))
+    said: Mapped[list[Any] | None]  # the sentences before they were said in a language
 
     __table_args__ = (one_of("label", Label),)
 
@@ -218,6 +225,8 @@ class PersonRow(Base):
     frames: Mapped[int]
     median_face_px: Mapped[float]
     fake_probability: Mapped[float | None]
+    fake_low: Mapped[float | None]
+    fake_high: Mapped[float | None]
 
 
 class EvidenceRow(Base):

@@ -26,6 +26,7 @@ def insert(session: Session, row: JobRow, analysis: Analysis, verdict: Verdict) 
     row.provenance = records.provenance_to_json(analysis.provenance)
     row.timings = records.timings_to_json(analysis.timings)
     row.abstentions = records.abstentions_to_json(analysis.abstentions)
+    row.origin = None if analysis.origin is None else records.origin_to_json(analysis.origin)
     stored = records.verdict_to_row(row.id, verdict)
     stored.created_at = now(session)
     session.add(stored)
@@ -65,6 +66,7 @@ def load(session: Session, row: JobRow) -> Judged | None:
         artifacts=artifacts(session, row.id),
         provenance=records.provenance_from_json(row.provenance),
         timings=row.timings or {},
+        origin=None if row.origin is None else records.origin_from_json(row.origin),
     )
 
 

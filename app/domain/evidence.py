@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.domain.media import Box, VideoFacts
+from app.domain.media import Box, Origin, VideoFacts
 
 
 class DetectorName(StrEnum):
@@ -15,6 +15,17 @@ class DetectorName(StrEnum):
     PIXEL_SEGMENTER = "pixel_segmenter"
     TEMPORAL_SMOOTHNESS = "temporal_smoothness"
     BLINK_RATE = "blink_rate"
+    OVER_BLUR = "over_blur"
+    BOUNDARY_COLOR = "boundary_color"
+    DOUBLE_EDGE = "double_edge"
+    MOUTH_BLUR = "mouth_blur"
+    NOISE_RESIDUAL = "noise_residual"
+    OCCLUSION_FLICKER = "occlusion_flicker"
+    LANDMARK_FLOW = "landmark_flow"
+    PULSE = "pulse"
+    LIP_SYNC = "lip_sync"
+    ATTENTION_MAP = "attention_map"
+    ATTRIBUTION = "attribution"
 
 
 class AbstainReason(StrEnum):
@@ -29,6 +40,14 @@ class AbstainReason(StrEnum):
     TOO_BLURRED = "too_blurred"
     LANDMARKS_UNSTABLE = "landmarks_unstable"
     EYES_NOT_VISIBLE = "eyes_not_visible"
+    SKIN_NOT_VISIBLE = "skin_not_visible"
+    MOUTH_STILL = "mouth_still"
+    NO_OCCLUSION = "no_occlusion"
+    NO_SOUND = "no_sound"
+    NO_SPEECH = "no_speech"
+    TOO_DARK = "too_dark"
+    TOO_COMPRESSED = "too_compressed"
+    TOO_FEW_FINDINGS = "too_few_findings"
     CRASHED = "crashed"
 
 
@@ -43,17 +62,47 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of the video."""
+
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """
+    A measurement with a known spread in real clips. It tells something, and how much is not known.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+
+    value: float
+    unit: str  # in words: "times", "blinks a minute"
+    z: float | None  # deviations from real clips, higher = more suspicious; None: no reference
+    reference: str = ""  # what real clips it was compared with, and how many; "" where none
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value) or (self.z is not None and not math.isfinite(self.z)):
+            raise ValueError(f"a cue that is not finite: {self.value!r}, z {self.z!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """
-    A detector looked and formed an opinion.
+    A detector looked and found something: a probability, a cue, an answer, or several of them.
 
     Raises:
         ValueError: `fake_probability` or a measurement is not finite, or out of range.
     """
 
     detector: DetectorName
-    fake_probability: float  # [0, 1]; 1 = certainly manipulated
-    frames: int  # how many frames the opinion rests on
+    fake_probability: float | None = None  # [0, 1]; 1 = certainly manipulated; None: no opinion
+    cue: Cue | None = None
+    answer: str | None = None  # of a question that is not answered by a number
+    frames: int  # how many frames the finding rests on
+    spans: tuple[Span, ...] = ()  # the times it rests on; empty: all that was seen of the person
     is_calibrated: bool = False  # whether the probability was fitted on held-out clips
     model: str | None = None  # "name@version" of the network asked; None for a heuristic
     measurements: Mapping[str, float] = field(default_factory=dict)  # unit in the name
@@ -61,7 +110,8 @@ class Finding:
     caveat: str | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.fake_probability) and 0 <= self.fake_probability <= 1):
+        p = self.fake_probability
+        if p is not None and not (math.isfinite(p) and 0 <= p <= 1):
             raise ValueError(f"fake_probability outside [0, 1]: {self.fake_probability!r}")
         if bad := [k for k, v in self.measurements.items() if not math.isfinite(v)]:
             raise ValueError(f"measurements that are not finite: {bad}")
@@ -97,6 +147,8 @@ class ArtifactKind(StrEnum):
 
     MASK = "mask"  # grey, size of the frame; 255 = certainly manipulated
     CROP = "crop"  # the person's best face, RGB
+    FRAME = "frame"  # a telling frame with what was marked in it, RGB, for people
+    ATTENTION = "attention"  # where the classifier looked, laid over one of the person's looks, RGB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +192,4 @@ class Analysis:
     artifacts: tuple[Artifact, ...]
     provenance: Provenance
     timings: Mapping[str, float]  # "decode_s", "faces_s", one a detector, "total_s"
+    origin: Origin | None = None  # None where nobody looked; old rows

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from app.domain.evidence import Abstention, Analysis, Artifact, ArtifactKind, Person, Provenance
 from app.domain.job import Job
-from app.domain.media import Box, VideoFacts
+from app.domain.media import Box, Origin, VideoFacts
 from app.domain.verdict import Verdict
 
 
@@ -53,6 +53,7 @@ class Judged:
     artifacts: tuple[ArtifactFacts, ...]
     provenance: Provenance
     timings: Mapping[str, float]
+    origin: Origin | None = None
 
     @classmethod
     def of(cls, analysis: Analysis, verdict: Verdict) -> "Judged":
@@ -65,6 +66,7 @@ class Judged:
             artifacts=tuple(ArtifactFacts.of(a) for a in analysis.artifacts),
             provenance=analysis.provenance,
             timings=analysis.timings,
+            origin=analysis.origin,
         )
 
 

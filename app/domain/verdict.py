@@ -156,7 +156,9 @@ class _Ruling:
 
 
 def _rule(person: Person, policy: Policy) -> _Ruling:
-    findings = [e for e in person.evidence if isinstance(e, Finding)]
+    findings = [
+        e for e in person.evidence if isinstance(e, Finding) and e.fake_probability is not None
+    ]
     having_a_say = [f for f in findings if policy.weights.get(f.detector, 0) > 0]
     blocked, detail = _block(person, having_a_say, policy)
     return _Ruling(
@@ -180,9 +182,9 @@ def _block(
     found = {f.detector for f in having_a_say}
     for detector in sorted(policy.required - found):
         return _absence(person, detector)
-    probabilities = [f.fake_probability for f in having_a_say]
+    probabilities = [_probability(f) for f in having_a_say]
     if max(probabilities) - min(probabilities) > policy.disagreement:
-        listed = ", ".join(f"{f.detector} {f.fake_probability:.2f}" for f in having_a_say)
+        listed = ", ".join(f"{f.detector} {_probability(f):.2f}" for f in having_a_say)
         return Inconclusive.DETECTORS_DISAGREE, f"person {person.id}: {listed}"
     return None, ""
 
@@ -203,10 +205,15 @@ def _pool(findings: Sequence[Finding], policy: Policy) -> float | None:
     weights = [policy.weights.get(f.detector, 0) for f in findings]
     if not any(weights):
         weights = [1.0] * len(findings)
-    odds = sum(
-        w * _logit(f.fake_probability) for w, f in zip(weights, findings, strict=True)
-    ) / sum(weights)
+    odds = sum(w * _logit(_probability(f)) for w, f in zip(weights, findings, strict=True)) / sum(
+        weights
+    )
     return 1 / (1 + math.exp(-odds))
+
+
+def _probability(finding: Finding) -> float:
+    assert finding.fake_probability is not None, "only findings with an opinion are pooled"
+    return finding.fake_probability
 
 
 def _logit(probability: float) -> float:

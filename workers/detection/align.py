@@ -20,6 +20,13 @@ LEFT_EYE = (33, 133, 159, 145)  # outer corner, inner corner, upper lid, lower l
 RIGHT_EYE = (263, 362, 386, 374)
 MOUTH = (61, 291)  # corners
 NOSE_TIP = 1
+STEADY = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327)
+"""Corners of the eyes and the nose: what no word or laugh moves."""
+_STEADY_SIDE = 6.0
+"""Sides of the face, as `region_of_landmarks` has it, for one root mean square distance of the
+steady points from their middle; the median over frontal faces, 5.4 to 6.7 in nine of ten."""
+_STEADY_DOWN = 0.07
+"""Sides of the face that its middle lies below the middle of those points."""
 
 _CLOSE_UP = 2.0
 """A crop that shrinks the frame by more is taken from a frame that was shrunk by area before: a
@@ -85,6 +92,32 @@ def region_of_landmarks(landmarks_px: Floats) -> FaceRegion:
     x, y = (low + high) / 2 @ along
     return FaceRegion(
         centre_px=(float(x), float(y)), side_px=float((high - low).max()), angle_rad=angle
+    )
+
+
+def steady_region(landmarks_px: Floats) -> FaceRegion:
+    """
+    Return the region of `[P, 2]` landmarks by what does not move with speech.
+
+    About as wide as that of `region_of_landmarks`, and steadier: an open mouth or a lifted brow
+    changes nothing, so that what moves in such a crop moves in the face.
+    """
+    points = landmarks_px[list(STEADY)].astype(np.float64)
+    middle = points.mean(axis=0)
+    angle = _angle_rad(
+        landmarks_px[list(LEFT_EYE[:2])].astype(np.float64).mean(axis=0),
+        landmarks_px[list(RIGHT_EYE[:2])].astype(np.float64).mean(axis=0),
+        landmarks_px[[98, 327]].astype(np.float64).mean(axis=0),
+    )
+    side = _STEADY_SIDE * math.sqrt(float(((points - middle) ** 2).sum(axis=1).mean()))
+    down = _STEADY_DOWN * side
+    return FaceRegion(
+        centre_px=(
+            float(middle[0]) - math.sin(angle) * down,
+            float(middle[1]) + math.cos(angle) * down,
+        ),
+        side_px=side,
+        angle_rad=angle,
     )
 
 

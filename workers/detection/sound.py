@@ -6,38 +6,20 @@ checked against what it was told, as with pictures.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.settings import Settings
 from workers.detection import decoder_process, wire
 from workers.detection.decode import DECODER, SLOTS, order_for, put_to_work
 from workers.detection.decoder_process import DecoderProcess
 from workers.detection.formats import SOUND_DECODERS
+from workers.detection.stage import Sound
 
 MAX_BYTES = 512 * 2**20
 """46 minutes of two channels at 48 kHz."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sound:
-    """A stretch of sound."""
-
-    samples: NDArray[np.int16]  # [N, C]; C is 1, or 2 for left and right
-    rate_hz: int
-    start_s: float  # of the first sample, in the time of the pictures
-    codec: str = ""  # that it was stored in
-    decoder: str = ""  # in words
-    is_cut: bool = False  # there was more than may be held
-    is_damaged: bool = False  # some of it could not be decoded
-
-    @property
-    def channels(self) -> int:
-        """1 or 2."""
-        return int(self.samples.shape[1])
 
 
 def open_sound(

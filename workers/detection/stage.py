@@ -22,6 +22,12 @@ CROP_SIDE_PX = 256
 """Side of an aligned face crop; the face box fills the middle 1 / CROP_MARGIN of it."""
 CROP_MARGIN = 1.3
 THUMBNAIL_SIDE_PX = 384
+SMALL_SIDE_PX = 96
+"""Side of the small picture of a face that is kept of frame after frame."""
+SMALL_MARGIN = 1.5
+"""A small picture is so many times as wide as the face."""
+MOST_SMALL = 600
+"""Small pictures kept of one face: 20 s at 30 fps, 17 MB."""
 LANDMARKS = 468
 """Points on the skin: those of the MediaPipe face mesh, in its order."""
 LANDMARKS_WITH_IRISES = LANDMARKS + 10
@@ -63,6 +69,28 @@ class FaceTrack:
     presence: Floats  # [T] in [0, 1]; how sure the landmark network is that a face is there
     is_keyframe: NDArray[np.bool_]  # [T]
     samples: tuple[FaceSample, ...]  # evenly spread over the track, by time
+    small: (
+        Image  # [S, SMALL_SIDE_PX, SMALL_SIDE_PX, 3] of its first S frames, S <= T, without gaps;
+    )
+    # cut by `align.steady_region` of the frame's landmarks, SMALL_MARGIN times as wide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sound:
+    """A stretch of sound."""
+
+    samples: NDArray[np.int16]  # [N, C]; C is 1, or 2 for left and right
+    rate_hz: int
+    start_s: float  # of the first sample, in the time of the pictures
+    codec: str = ""  # that it was stored in
+    decoder: str = ""  # in words
+    is_cut: bool = False  # there was more than may be held
+    is_damaged: bool = False  # some of it could not be decoded
+
+    @property
+    def channels(self) -> int:
+        """1 or 2."""
+        return int(self.samples.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +102,7 @@ class FaceClip:
     frame_width_px: int  # of the video, as displayed
     frame_height_px: int
     rate_hz: float  # mean rate of the frames that were kept
+    sound: Sound | None = None  # of the whole video; None where it has none that can be heard
 
     @property
     def samples(self) -> tuple[FaceSample, ...]:
@@ -107,11 +136,20 @@ class PixelMask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttentionMap:
+    """Which pixels of one sample a network went by."""
+
+    sample: FaceSample
+    weight: Floats  # [CROP_SIDE_PX, CROP_SIDE_PX] in [0, 1]; 1 where hiding pixels matters most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examination:
-    """What a detector returns: evidence that may leave the worker, masks that may not as such."""
+    """What a detector returns: evidence that may leave the worker, maps that may not as such."""
 
     evidence: Evidence
     masks: tuple[PixelMask, ...] = ()
+    attention: tuple[AttentionMap, ...] = ()
 
 
 class Detector(Protocol):

@@ -12,6 +12,9 @@ from workers.detection import align
 from workers.detection.landmarks import Landmarks
 from workers.detection.looks import Looks, spread
 from workers.detection.stage import (
+    MOST_SMALL,
+    SMALL_MARGIN,
+    SMALL_SIDE_PX,
     THUMBNAIL_SIDE_PX,
     FaceClip,
     FaceSample,
@@ -56,6 +59,7 @@ class Track:
     def __init__(self, samples: int) -> None:
         self.looks = Looks(samples)
         self._sights: list[_Sight] = []
+        self._small: list[Image] = []  # of the first so many sights
 
     @property
     def frames(self) -> int:
@@ -96,10 +100,14 @@ class Track:
         )
         if self.looks.wants(moment.turn):
             self.looks.add(moment.turn, _look(moment, landmarks))
+        if len(self._small) == len(self._sights) - 1 < MOST_SMALL:
+            region = align.steady_region(landmarks.points_px).scaled(SMALL_MARGIN)
+            self._small.append(align.crop(frame.rgb, region, side_px=SMALL_SIDE_PX))
 
     def forget_after(self, turn: int) -> None:
         """Take back what was remembered of later frames."""
         self._sights = [s for s in self._sights if s.turn <= turn]
+        del self._small[len(self._sights) :]
         self.looks.forget_after(turn)
 
     def finish(self, shot: int, samples: tuple[FaceSample, ...]) -> FaceTrack:
@@ -113,6 +121,7 @@ class Track:
             presence=np.array([s.presence for s in self._sights], np.float32),
             is_keyframe=np.array([s.is_keyframe for s in self._sights], np.bool_),
             samples=samples,
+            small=np.stack(self._small),
         )
 
 

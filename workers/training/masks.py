@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.detection.face_regions import is_picture
 from workers.detection.stage import Floats, Image
 
 FACE_REACH, SURROUNDINGS_FROM = 1.2, 1.35
@@ -56,7 +57,7 @@ def difference_mask(real: Image, fake: Image, landmarks: Floats | None) -> NDArr
         the face to tell, or it agrees everywhere, as frames do that a generator left alone.
     """
     side = fake.shape[0]
-    laid = _lay_upon(real, fake, ~_face(side, landmarks, SURROUNDINGS_FROM) & _is_picture(fake))
+    laid = _lay_upon(real, fake, ~_face(side, landmarks, SURROUNDINGS_FROM) & is_picture(fake))
     if laid is None:
         return None
     source, around = laid
@@ -93,14 +94,6 @@ def _face(side: int, landmarks: Floats | None, reach: float) -> NDArray[np.bool_
     return np.asarray(drawn > 0)
 
 
-def _is_picture(crop: Image) -> NDArray[np.bool_]:
-    """Return where a crop does not reach off its frame, where it is black, with a margin."""
-    shows = (crop.max(axis=2) > 0).astype(np.uint8)
-    # Black hair is no border: only black that is wider than the holes of noise counts.
-    shows = cv2.morphologyEx(shows, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    return np.asarray(cv2.erode(shows, np.ones((5, 5), np.uint8)) > 0)
-
-
 def _lay_upon(
     real: Image, fake: Image, around: NDArray[np.bool_]
 ) -> tuple[Image, NDArray[np.bool_]] | None:
@@ -127,7 +120,7 @@ def _lay_upon(
     reach = float(np.abs(shift[:, 2]).max())
     if not reach <= MOST_SHIFT_SHARE * fake.shape[0]:
         return None
-    shown = _is_picture(real).astype(np.uint8)
+    shown = is_picture(real).astype(np.uint8)
     if reach >= _LEAST_SHIFT_PX:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         real = np.asarray(cv2.warpAffine(real, shift, size, flags=flags), np.uint8)

@@ -11,7 +11,8 @@ from app.errors import RejectCode, RejectedMedia
 from app.settings import MediaLimits, Settings
 from tests import media
 from workers.detection import wire
-from workers.detection.sound import Sound, open_sound
+from workers.detection.sound import open_sound
+from workers.detection.stage import Sound
 from workers.detection.wire import Jailed, NoSound, Samples, SoundDone, SoundOpened
 
 RATE_HZ = 16000

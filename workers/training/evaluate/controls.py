@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from workers.detection.face_regions import hull_mask
 from workers.detection.stage import CROP_SIDE_PX, Image
 from workers.training.bank import BORDER_PX, FaceBank
 from workers.training.evaluate import metrics
 from workers.training.evaluate.metrics import Estimate
 from workers.training.evaluate.scores import ClipScore, columns
-from workers.training.evaluate.sharpness import hull_mask
 
 HIDDEN = 1.25
 """Scale of the mesh's hull that is blacked out: the seam of a swap lies around the hull itself."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.detection.detectors.pixel_segmenter import MARKED_FROM
+from workers.detection.face_regions import hull_mask
 from workers.detection.stage import CROP_SIDE_PX
 from workers.training.bank import BORDER_PX, FaceBank
 from workers.training.evaluate import metrics
 from workers.training.evaluate.metrics import Array
 from workers.training.evaluate.scores import BATCH, Network
-from workers.training.evaluate.sharpness import hull_mask
 
 Bools = NDArray[np.bool_]
 Marker = Callable[[FaceBank, Sequence[int]], Bools]

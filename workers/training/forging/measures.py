@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.nets.forger import Forger, Identity
+from workers.detection.face_regions import energy, hull_mask
 from workers.detection.stage import Floats
-from workers.training.evaluate.sharpness import energy, hull_mask
 from workers.training.forging.face_sets import FaceSet
 from workers.training.forging.identity import FaceEmbedder, unit
 from workers.training.forging.losses import ssim

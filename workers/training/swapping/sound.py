@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.errors import RejectedMedia
-from workers.detection.sound import Sound, open_sound
+from workers.detection.sound import open_sound
+from workers.detection.stage import Sound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,8 +21,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from app.errors import DISK_FULL, InsufficientStorage
-from workers.detection.sound import Sound
-from workers.detection.stage import Image
+from workers.detection.stage import Image, Sound
 from workers.training.errors import BadOutput
 
 TICKS_HZ = 90_000

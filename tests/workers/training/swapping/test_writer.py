@@ -8,7 +8,8 @@ import pytest
 
 from app.errors import InsufficientStorage
 from tests.workers.training.swapping.make_swap import make_scene
-from workers.detection.sound import Sound, open_sound
+from workers.detection.sound import open_sound
+from workers.detection.stage import Sound
 from workers.training.clips import open_clip
 from workers.training.errors import BadOutput
 from workers.training.swapping.writer import ClipWriter, MaskWriter, PictureShape, whole_file
