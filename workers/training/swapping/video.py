@@ -32,6 +32,7 @@ from workers.detection.decode import VideoStream
 from workers.detection.faces import LEAST_FACE_PX, LEAST_PRESENCE, LEAST_S
 from workers.detection.landmarks import Landmarker
 from workers.detection.stage import LANDMARKS, FaceClip, Floats, Frame, Image
+from workers.encode import ClipWriter, PictureShape
 from workers.kit import FaceNetworks, face_networks
 from workers.training.clips import open_clip
 from workers.training.errors import BadDataset, BadOutput
@@ -40,7 +41,7 @@ from workers.training.swapping import marks, sound
 from workers.training.swapping.choices import Compositing
 from workers.training.swapping.compose import Laid, lay_in, seen
 from workers.training.swapping.places import Place, Scene, Whose, chosen, follow, largest, places
-from workers.training.swapping.writer import ClipWriter, MaskWriter, PictureShape, whole_file
+from workers.training.swapping.writer import MaskWriter, whole_file
 
 if TYPE_CHECKING:
     from models.nets.forger import Identity

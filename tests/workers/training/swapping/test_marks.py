@@ -7,8 +7,8 @@ import pytest
 
 from app.errors import RejectedMedia
 from tests.workers.training.swapping.make_swap import make_scene, write_clip
+from workers.encode import ClipWriter, PictureShape
 from workers.training.swapping import marks
-from workers.training.swapping.writer import ClipWriter, PictureShape
 
 
 def test_the_mark_is_read_back_and_others_are_not_taken_for_it(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from app.errors import InsufficientStorage
 from tests.workers.training.swapping.make_swap import make_scene
 from workers.detection.sound import open_sound
 from workers.detection.stage import Sound
+from workers.encode import ClipWriter, PictureShape
 from workers.training.clips import open_clip
 from workers.training.errors import BadOutput
-from workers.training.swapping.writer import ClipWriter, MaskWriter, PictureShape, whole_file
+from workers.training.swapping.writer import MaskWriter, whole_file
 
 PTS_S = [0.0, 0.04, 0.1, 0.11, 0.25, 0.5, 0.533]
 """Of a phone, whose rate varies."""
