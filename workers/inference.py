@@ -30,6 +30,7 @@ from app import child, log
 from app.domain.evidence import Analysis
 from app.domain.job import Actor, JobError, Progress
 from app.domain.model_version import ModelVersion
+from app.domain.overlay import OverlayOrder, Rendered
 from app.domain.worker import WorkerCondition
 from app.errors import IntegrityFailed, OperatorMustAct, RejectedMedia, RetryLater
 from app.settings import Settings
@@ -54,6 +55,12 @@ class Analyses(Protocol):
         """Find everything there is to find in one video."""
         ...
 
+    def render(
+        self, path: Path, out: Path, *, order: OverlayOrder, report: Callable[[Progress], None]
+    ) -> None:
+        """Write the video with a box around everybody and what is marked to a file."""
+        ...
+
 
 Build = Callable[[Settings, Sequence[ModelVersion]], Analyses]
 """Makes what the process runs."""
@@ -66,6 +73,17 @@ class Assignment:
     path: str
     sha256: str  # of the bytes that were acknowledged
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """A video to draw over."""
+
+    path: str
+    sha256: str  # of the bytes that were acknowledged
+    size_bytes: int
+    out: str  # the file to write; nothing is there yet
+    order: OverlayOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +128,8 @@ class Died:
     how: str
 
 
-Outcome = Analysis | Rejected | Tampered | Failed | Died
-Message = Assignment | Ready | Refused | Progress | Outcome
+Outcome = Analysis | Rendered | Rejected | Tampered | Failed | Died
+Message = Assignment | Rendering | Ready | Refused | Progress | Outcome
 
 
 class InferenceProcess:
@@ -168,7 +186,7 @@ class InferenceProcess:
         self.kill()
         self._life, other._life = other._life, None
 
-    def assign(self, assignment: Assignment) -> None:
+    def assign(self, assignment: Assignment | Rendering) -> None:
         """Give it a video; it answers with any number of `Progress`, then an `Outcome`."""
         assert self._life is not None
         self._life.send(assignment)
@@ -205,7 +223,7 @@ class _Life:
         self._reader = threading.Thread(target=self._read, name="inference-reader", daemon=True)
         self._reader.start()
 
-    def send(self, assignment: Assignment) -> None:
+    def send(self, assignment: Assignment | Rendering) -> None:
         with contextlib.suppress(OSError):  # it died; the reader says so
             self._connection.send_bytes(pickle.dumps(assignment))
 
@@ -295,15 +313,22 @@ class _Server:
                 assignment = _read_values(self._connection.recv_bytes())
             except EOFError:
                 return
-            assert isinstance(assignment, Assignment)
+            assert isinstance(assignment, Assignment | Rendering)
             outcome = self._examine(analyses, assignment)
             self._send(outcome)
             if isinstance(outcome, Failed):
                 return  # whatever raised may have left a network or a device sick
 
-    def _examine(self, analyses: Analyses, assignment: Assignment) -> Outcome:
+    def _examine(self, analyses: Analyses, assignment: Assignment | Rendering) -> Outcome:
         try:
             _check_integrity(assignment)
+            if isinstance(assignment, Rendering):
+                out = Path(assignment.out)
+                analyses.render(
+                    Path(assignment.path), out, order=assignment.order, report=self._send
+                )
+                sha256, size_bytes = _digest(out)
+                return Rendered(sha256=sha256, size_bytes=size_bytes)
             return analyses.analyze(
                 Path(assignment.path),
                 sha256=assignment.sha256,
@@ -326,21 +351,27 @@ class _Server:
         self._connection.send_bytes(pickle.dumps(message))
 
 
-def _check_integrity(assignment: Assignment) -> None:
-    digest = hashlib.sha256()
-    size_bytes = 0
+def _check_integrity(assignment: Assignment | Rendering) -> None:
     try:
-        with Path(assignment.path).open("rb") as file:
-            while chunk := file.read(READ_BYTES):
-                digest.update(chunk)
-                size_bytes += len(chunk)
+        sha256, size_bytes = _digest(Path(assignment.path))
     except OSError as error:
         raise RetryLater("The stored video could not be read.") from error
-    if (digest.hexdigest(), size_bytes) != (assignment.sha256, assignment.size_bytes):
+    if (sha256, size_bytes) != (assignment.sha256, assignment.size_bytes):
         raise IntegrityFailed(
-            f"The stored video has {size_bytes} bytes of SHA-256 {digest.hexdigest()}; "
+            f"The stored video has {size_bytes} bytes of SHA-256 {sha256}; "
             f"acknowledged were {assignment.size_bytes} of {assignment.sha256}."
         )
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 and the size of a file."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    return digest.hexdigest(), size_bytes
 
 
 def _ours(code: str, detail: str) -> JobError:

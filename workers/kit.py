@@ -32,6 +32,7 @@ from workers.detection.face_detectors import (
 from workers.detection.face_mesh import FaceMesh
 from workers.detection.faces import FaceFollower
 from workers.detection.landmarks import FaceLandmarks, Landmarker
+from workers.detection.reference import read_reference
 
 FACE_DETECTORS = {
     "deepverdict": "face_detector",
@@ -58,6 +59,7 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
     """
     registry = build_registry(settings, promoted)
     wanted = wanted_models(settings)
+    segmenter = PixelSegmenter(registry.load(SEGMENTER))
     return Analyzer(
         limits=settings.media,
         sampling=settings.analysis,
@@ -65,9 +67,9 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
         follower=_follower(settings, registry),
         detectors=(
             FrameClassifier(registry.load(FRAME_CLASSIFIER)),
-            PixelSegmenter(registry.load(SEGMENTER)),
+            segmenter,
             TemporalSmoothness(),
-            BlinkRate(),
+            BlinkRate(reference),
         ),
         models={name: registry.status(name).detail for name in wanted},
         versions={name: registry.entry(name).version for name in wanted},
@@ -75,6 +77,7 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
         code=code_version(),
         device=registry.device,
         seed=settings.seed,
+        marker=segmenter,
     )
 
 

@@ -9,6 +9,8 @@ The loop is that of `workers.work_loop`. It holds no arrays and loads no network
 import time
 from contextlib import ExitStack
 from enum import Enum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 
@@ -16,13 +18,15 @@ from app import log
 from app.db.session import Database
 from app.domain.evidence import Analysis
 from app.domain.job import Actor, Claim, JobError, JobState, Progress, Stage
+from app.domain.media import StoredBlob
 from app.domain.model_version import ModelVersion
+from app.domain.overlay import OverlayClaim, Rendered
 from app.domain.policy import policy_for
 from app.domain.verdict import decide
 from app.domain.worker import WorkerCondition
 from app.errors import DatabaseUnavailable
 from app.queue import Bell
-from app.services import leases, model_versions, workers
+from app.services import leases, model_versions, overlays, workers
 from app.services.leasing import Reconciled
 from app.settings import WorkerSettings
 from app.storage import BlobStore
@@ -34,10 +38,12 @@ from workers.inference import (
     InferenceProcess,
     Outcome,
     Rejected,
+    Rendering,
     Tampered,
 )
 from workers.work_loop import LOOK_EVERY_S, Lease, WorkLoop
 
+COPY_BYTES = 1024 * 1024
 SEEN_EVERY_S = 10.0  # `/readyz` counts workers heard of within a minute
 
 _log = log.get(__name__)
@@ -50,8 +56,8 @@ class Interrupted(Enum):
     DRAINED = "drained"
 
 
-class Supervisor(WorkLoop[Claim]):
-    """One a worker process."""
+class Supervisor(WorkLoop[Claim | OverlayClaim]):
+    """One a worker process; makes overlays, too, in turn with jobs."""
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class Supervisor(WorkLoop[Claim]):
         self._tell_at_s = 0.0
         self._condition: WorkerCondition | None = None
         self._is_told = False
+        self._is_overlays_turn = True
 
     def _end(self) -> None:
         self._inference.kill()
@@ -91,10 +98,24 @@ class Supervisor(WorkLoop[Claim]):
         return is_ready
 
     def _reconcile(self) -> Reconciled:
-        return leases.reconcile(self._db, self._bell, limits=self._limits)
+        return leases.reconcile(self._db, self._bell, limits=self._limits) + overlays.reconcile(
+            self._db, self._bell, limits=self._limits
+        )
 
-    def _claim(self) -> Claim | None:
+    def _claim(self) -> Claim | OverlayClaim | None:
+        """Take turns where there is both: somebody waits for an overlay, too, but not alone."""
         self._tell(is_busy=False)
+        self._is_overlays_turn = not self._is_overlays_turn
+        kinds = (self._claim_overlay, self._claim_job)
+        for claim_one in kinds if self._is_overlays_turn else reversed(kinds):
+            if (claim := claim_one()) is not None:
+                return claim
+        return None
+
+    def _claim_overlay(self) -> OverlayClaim | None:
+        return overlays.claim(self._db, worker=self._worker, limits=self._limits)
+
+    def _claim_job(self) -> Claim | None:
         while claim := leases.claim(self._db, worker=self._worker, limits=self._limits):
             if model_versions.current(self._db) == self._wanted:
                 return claim
@@ -116,10 +137,13 @@ class Supervisor(WorkLoop[Claim]):
         workers.seen(self._db, worker=self._worker, is_busy=is_busy)
         self._tell_at_s = time.monotonic() + SEEN_EVERY_S
 
-    def _work(self, claim: Claim) -> None:
+    def _work(self, claim: Claim | OverlayClaim) -> None:
         with structlog.contextvars.bound_contextvars(job_id=claim.job_id, attempt=claim.attempt):
             started_s = time.monotonic()
             lease = Lease(self._limits.lease_s)
+            if isinstance(claim, OverlayClaim):
+                self._make_overlay(claim, lease)
+                return
             _log.info("job.claimed", lease_token=claim.lease_token, size_bytes=claim.size_bytes)
             try:
                 self._settle(claim, self._examine(claim, lease), lease)
@@ -129,6 +153,80 @@ class Supervisor(WorkLoop[Claim]):
                 why = _ours("internal", "The analysis could not be concluded. The log says why.")
                 self._settle(claim, Failed(error=why), lease)
             _log.info("job.left", took_s=round(time.monotonic() - started_s, 3))
+
+    def _make_overlay(self, claim: OverlayClaim, lease: Lease) -> None:
+        _log.info("overlay.claimed", lease_token=claim.lease_token)
+        try:
+            with TemporaryDirectory(prefix="deepverdict-") as folder:
+                out = Path(folder) / "overlay.mp4"
+                self._settle_overlay(claim, self._render(claim, out, lease), out, lease)
+        except Exception:  # noqa: BLE001 - the boundary of an overlay: a bug here must not stop others
+            _log.exception("overlay.mishandled")
+            self._inference.kill()
+            self._retry_overlay(claim, _ours("internal", "The overlay could not be made."), lease)
+
+    def _render(self, claim: OverlayClaim, out: Path, lease: Lease) -> Outcome | Interrupted:
+        with ExitStack() as lent:
+            try:
+                path = lent.enter_context(self._store.local_file(claim.blob_key))
+            except OSError:
+                _log.exception("blob.lending_failed")
+                return Failed(error=_ours("storage", "The stored video could not be read."))
+            self._inference.assign(
+                Rendering(
+                    path=str(path),
+                    sha256=claim.sha256,
+                    size_bytes=claim.size_bytes,
+                    out=str(out),
+                    order=claim.order,
+                )
+            )
+            ending = self._attend(claim, lease)
+            if not isinstance(ending, Rendered | Rejected | Tampered):
+                self._inference.kill()
+            return ending
+
+    def _settle_overlay(
+        self, claim: OverlayClaim, ending: Outcome | Interrupted, out: Path, lease: Lease
+    ) -> None:
+        match ending:
+            case Rendered(sha256=sha256):
+                blob = self._stored(out)
+                if blob.sha256 != sha256:
+                    raise OSError(f"{out} is not what was rendered")
+                if lease.insist(lambda: overlays.conclude(self._db, claim, blob)):
+                    _log.info("overlay.concluded", size_bytes=blob.size_bytes)
+                else:
+                    self._store.delete(blob.key)
+            case Rejected(error=error) | Tampered(error=error):
+                lease.insist(lambda: overlays.fail(self._db, claim, error))
+            case Failed(error=error):
+                self._retry_overlay(claim, error, lease)
+            case Died(how=how):
+                _log.error("inference.died", how=how)
+                self._retry_overlay(claim, _ours("worker-died", f"It died: {how}."), lease)
+            case Interrupted.LEASE_LOST:
+                _log.warning("overlay.lost")
+            case Interrupted.DRAINED:
+                lease.insist(lambda: overlays.hand_back(self._db, claim))
+            case Analysis():
+                raise TypeError("an analysis came where an overlay was wanted")
+
+    def _stored(self, file: Path) -> StoredBlob:
+        """Keep a file as a blob."""
+        writer = self._store.begin()
+        try:
+            with file.open("rb") as stream:
+                while chunk := stream.read(COPY_BYTES):
+                    writer.write(chunk)
+            return writer.commit()
+        finally:
+            writer.abort()
+
+    def _retry_overlay(self, claim: OverlayClaim, error: JobError, lease: Lease) -> None:
+        state = lease.insist(lambda: overlays.retry(self._db, claim, error, limits=self._limits))
+        if state is not None:
+            _log.warning("overlay.retried", code=error.code, state=state)
 
     def _examine(self, claim: Claim, lease: Lease) -> Outcome | Interrupted:
         with ExitStack() as lent:
@@ -145,7 +243,7 @@ class Supervisor(WorkLoop[Claim]):
                 self._inference.kill()
             return ending
 
-    def _attend(self, claim: Claim, lease: Lease) -> Outcome | Interrupted:
+    def _attend(self, claim: Claim | OverlayClaim, lease: Lease) -> Outcome | Interrupted:
         """Keep the lease while the process works; return what it said, or why it was cut off."""
         progress = Progress(stage=Stage.STARTING, fraction=0.0)
         deadline_at_s = time.monotonic() + self._job_deadline_s
@@ -168,12 +266,15 @@ class Supervisor(WorkLoop[Claim]):
                 if not self._beat(claim, lease, progress):
                     return Interrupted.LEASE_LOST
 
-    def _beat(self, claim: Claim, lease: Lease, progress: Progress) -> bool:
+    def _beat(self, claim: Claim | OverlayClaim, lease: Lease, progress: Progress) -> bool:
         """Renew the lease; False where it is lost, or must be by now."""
+        lease_s = self._limits.lease_s
         try:
-            if not leases.heartbeat(
-                self._db, claim, lease_s=self._limits.lease_s, progress=progress
-            ):
+            if isinstance(claim, OverlayClaim):
+                is_kept = overlays.heartbeat(self._db, claim, lease_s=lease_s)
+            else:
+                is_kept = leases.heartbeat(self._db, claim, lease_s=lease_s, progress=progress)
+            if not is_kept:
                 return False
             lease.renew()
             self._tell(is_busy=True)
@@ -205,6 +306,8 @@ class Supervisor(WorkLoop[Claim]):
             case Interrupted.DRAINED:
                 if lease.insist(lambda: leases.hand_back(self._db, claim)):
                     _log.info("job.handed_back")
+            case Rendered():
+                raise TypeError("an overlay came where an analysis was wanted")
 
     def _conclude(self, claim: Claim, analysis: Analysis, lease: Lease) -> None:
         policy = policy_for(self._networks.models)

@@ -179,7 +179,7 @@ def forget(session: Session, row: JobRow) -> None:
     """Clear what a job holds of its tenant and its video; the row stays as a tombstone."""
     session.execute(delete(JobEventRow).where(JobEventRow.job_id == row.id))
     row.ref_id = row.file_name = row.rerun_id = row.rerun_of = None
-    row.error = row.video = row.provenance = row.timings = row.abstentions = None
+    row.error = row.video = row.origin = row.provenance = row.timings = row.abstentions = None
 
 
 def count_by_state(session: Session) -> dict[str, int]:

@@ -265,6 +265,38 @@ class ArtifactRow(Base):
     png: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
 
+class OverlayRow(Leased, Base):
+    """An overlay that somebody asked for; its key is the job's."""
+
+    __tablename__ = "overlays"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    job_version: Mapped[int]  # of the job whose verdict it shows
+    state: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    attempt: Mapped[int]
+    run_after: Mapped[datetime]
+    last_published_at: Mapped[datetime | None]
+    lease_token: Mapped[int]
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[datetime | None]
+
+    error: Mapped[dict[str, Any] | None]
+    blob_key: Mapped[str | None] = mapped_column(String(128))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+
+    __table_args__ = (
+        one_of("state", JobState),
+        Index("ix_overlays_queue", "state", "created_at", "id"),
+    )
+
+
 class WorkerRow(Base):
     """What a worker last said of itself; the gateway holds no models and asks here."""
 

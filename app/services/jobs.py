@@ -8,6 +8,7 @@ from ulid import ULID
 from app import log
 from app.db import jobs as job_rows
 from app.db import leased
+from app.db import overlays as overlay_rows
 from app.db import verdicts as verdict_rows
 from app.db import workers as worker_rows
 from app.db.records import job_from_row
@@ -179,6 +180,8 @@ def remove(db: Database, store: BlobStore, *, tenant: str, job_id: str) -> Job:
             # Before the commit: afterwards nothing would remember that a blob is left to delete.
             if last_of is not None:
                 store.delete(last_of)
+            if (overlay := overlay_rows.forget(session, row.id)) is not None:
+                store.delete(overlay)
             verdict_rows.remove(session, row.id)
             job_rows.forget(session, row)
             job_rows.enter(session, row, JobState.PURGED, actor="tenant", note="purged")

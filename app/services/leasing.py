@@ -82,6 +82,14 @@ class Reconciled:
     quarantined: int = 0
     rung: int = 0  # doorbells that were lost, or never rung
 
+    def __add__(self, other: "Reconciled") -> "Reconciled":
+        """Say what two looks mended, of two kinds of work."""
+        return Reconciled(
+            requeued=self.requeued + other.requeued,
+            quarantined=self.quarantined + other.quarantined,
+            rung=self.rung + other.rung,
+        )
+
 
 def take(session: Session, work: Work[R], *, worker: str, lease_s: float) -> R | None:
     """

@@ -7,6 +7,7 @@ answer is an abstention. A video that cannot be read, on the other hand, is not 
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,18 +23,26 @@ from app.domain.evidence import (
     Provenance,
 )
 from app.domain.job import Progress, Stage
+from app.domain.media import Origin
+from app.domain.overlay import OverlayOrder
 from app.domain.worker import WorkerCondition
+from app.errors import RejectedMedia, ServiceError
 from app.settings import AnalysisSettings, MediaLimits
-from workers.detection.artifacts import crop_artifact, mask_artifact
+from workers.detection import overlay
+from workers.detection.artifacts import attention_artifact, crop_artifact, mask_artifact
 from workers.detection.contact_sheet import SheetRow, contact_sheet
 from workers.detection.decode import Probe, Sandbox, VideoStream, open_video
 from workers.detection.faces import FaceFollower, Followed
+from workers.detection.origin import read_origin
+from workers.detection.sound import hear
 from workers.detection.stage import (
+    AttentionMap,
     Detector,
     Examination,
     FaceClip,
     Frame,
     PixelMask,
+    Sound,
     check_order,
 )
 
@@ -47,8 +56,17 @@ UNKNOWN_FRAMES = 300
 
 PERSONS_CAPPED = "persons-capped"
 FACES_NOT_FOLLOWED = "faces-not-followed"
+SOUND_UNREADABLE = "sound-unreadable"
 UNFOLLOWED_FROM = 3
 """Times that the detector saw a face which could not be followed; fewer are mistakes of its own."""
+
+HEARING = frozenset({DetectorName.LIP_SYNC})
+"""Detectors that want the sound; without one of them it is not decoded."""
+MAX_SOUND_BYTES = 128 * 2**20
+"""11 minutes of two channels at 48 kHz. Of videos longer than 5, faces are not followed in every
+frame, and no detector that listens judges what is followed at so low a rate."""
+AFTER_S = 1.0
+"""So much longer than anybody is seen the sound is decoded."""
 
 NOBODY = Followed(persons=(), too_brief=0, too_small=0, too_many=0, unfollowed=0)
 
@@ -76,6 +94,7 @@ class Analyzer:
         code: version of this program.
         device: where networks run.
         seed: of random choices; none is made today.
+        marker: asked about every frame of an overlay; None marks nothing.
 
     Raises:
         ValueError: a detector is listed before one that it needs, or twice.
@@ -95,6 +114,7 @@ class Analyzer:
         sampling: AnalysisSettings,
         allow_unsandboxed: bool,
         sandbox: Sandbox,
+        marker: overlay.Marker | None = None,
     ) -> None:
         check_order(detectors)
         self._follower = follower
@@ -108,6 +128,7 @@ class Analyzer:
         self._sampling = sampling
         self._allow_unsandboxed = allow_unsandboxed
         self._sandbox = sandbox
+        self._marker = marker
 
     def condition(self) -> WorkerCondition:
         """Say with what videos are analysed."""
@@ -145,18 +166,55 @@ class Analyzer:
             analysis=analysis, sheet_png=contact_sheet(path.name, rows) if rows else None
         )
 
+    def render(self, path: Path, out: Path, *, order: OverlayOrder, report: Report) -> None:
+        """
+        Write the video with a box around everybody and what is marked, as MP4.
+
+        Args:
+            out: nothing is there yet.
+            order: what the video's verdict says of whom.
+            report: told of progress, which never falls.
+
+        Raises:
+            RejectedMedia: the video cannot be read.
+            SandboxUnavailable: the decoder cannot be jailed.
+            IntegrityFailed: the path is no regular file.
+            OSError, FFmpegError: `out` cannot be written.
+        """
+        progress = _Meter(report)
+        with self._opened(path) as video:
+            clips = self._follow(video, progress, {}).persons
+            facts = video.facts(sha256="", size_bytes=0)
+        with self._opened(path) as video:
+            drawn = overlay.render(
+                out,
+                video,
+                clips,
+                order=order,
+                size=(facts.width, facts.height),
+                rate_hz=max(1.0, facts.fps * facts.frames_kept / facts.frames_decoded),
+                marker=self._marker,
+                sound=None,
+            )
+            for done in drawn:
+                share = min(1.0, (done + 1) / facts.frames_decoded)
+                progress.tell(Stage.EXAMINING, FOLLOWED_AT + (1 - FOLLOWED_AT) * share)
+
+    def _opened(self, path: Path) -> AbstractContextManager[VideoStream]:
+        return open_video(
+            path,
+            limits=self._limits,
+            sampling=self._sampling,
+            allow_unsandboxed=self._allow_unsandboxed,
+        )
+
     def _run(
         self, path: Path, sha256: str, size_bytes: int, report: Report
     ) -> tuple[Analysis, tuple["_Seen", ...]]:
         began = time.monotonic()
         timings: dict[str, float] = {}
         progress = _Meter(report)
-        with open_video(
-            path,
-            limits=self._limits,
-            sampling=self._sampling,
-            allow_unsandboxed=self._allow_unsandboxed,
-        ) as video:
+        with self._opened(path) as video:
             followed = self._follow(video, progress, timings)
             facts = video.facts(sha256=sha256, size_bytes=size_bytes)
             verified = {n: s for n, s in self._models.items() if s.startswith("sha256:")}
@@ -170,16 +228,19 @@ class Analyzer:
                 sandbox=video.sandbox,
                 versions={n: v for n, v in self._versions.items() if n in verified},
             )
-        seen = self._examine(followed.persons, progress, timings)
+        clips, sound_warnings = self._with_sound(path, followed.persons, timings)
+        seen = self._examine(clips, progress, timings)
         artifacts = _artifacts(seen, timings)
+        origin = self._read_origin(path, timings)
         timings["total_s"] = time.monotonic() - began
         analysis = Analysis(
-            video=replace(facts, warnings=(*facts.warnings, *_warnings(followed))),
+            video=replace(facts, warnings=(*facts.warnings, *_warnings(followed), *sound_warnings)),
             persons=tuple(s.person for s in seen),
             abstentions=() if seen else self._abstain(followed),
             artifacts=artifacts,
             provenance=provenance,
             timings=timings,
+            origin=origin,
         )
         return analysis, seen
 
@@ -208,6 +269,50 @@ class Analyzer:
         )
         return followed
 
+    def _with_sound(
+        self, path: Path, clips: Sequence[FaceClip], timings: dict[str, float]
+    ) -> tuple[tuple[FaceClip, ...], tuple[str, ...]]:
+        """
+        Let everybody have the video's sound, where a detector listens; return warnings besides.
+
+        A sound that cannot be read costs nothing but what could have been heard.
+        """
+        began = time.monotonic()
+        sound: Sound | None = None
+        warnings: tuple[str, ...] = ()
+        if clips and any(d.name in HEARING for d in self._detectors):
+            last_s = max(float(c.tracks[-1].pts_s[-1]) for c in clips)
+            try:
+                sound = hear(
+                    path,
+                    limits=self._limits,
+                    sampling=self._sampling,
+                    allow_unsandboxed=self._allow_unsandboxed,
+                    until_s=last_s + AFTER_S,
+                    max_bytes=MAX_SOUND_BYTES,
+                )
+            except RejectedMedia as why:
+                _log.info("sound.unreadable", code=why.code, detail=str(why))
+                warnings = (SOUND_UNREADABLE,)
+        timings["sound_s"] = time.monotonic() - began
+        return tuple(replace(c, sound=sound) for c in clips), warnings
+
+    def _read_origin(self, path: Path, timings: dict[str, float]) -> Origin | None:
+        """Read what the file says of itself; None where it cannot be said, which fails no job."""
+        began = time.monotonic()
+        try:
+            return read_origin(
+                path,
+                limits=self._limits,
+                sampling=self._sampling,
+                allow_unsandboxed=self._allow_unsandboxed,
+            )
+        except ServiceError as failed:
+            _log.warning("origin.not_read", why=str(failed))
+            return None
+        finally:
+            timings["origin_s"] = time.monotonic() - began
+
     def _examine(
         self, clips: Sequence[FaceClip], progress: "_Meter", timings: dict[str, float]
     ) -> "tuple[_Seen, ...]":
@@ -218,12 +323,14 @@ class Analyzer:
         for clip in clips:
             evidence: dict[DetectorName, Evidence] = {}
             masks: list[PixelMask] = []
+            attention: list[AttentionMap] = []
             for detector in self._detectors:
                 began = time.monotonic()
                 examination = _ask(detector, clip, evidence)
                 timings[f"{detector.name}_s"] += time.monotonic() - began
                 evidence[detector.name] = examination.evidence
                 masks += examination.masks
+                attention += examination.attention
                 asked += 1
                 share = asked / (len(clips) * len(self._detectors))
                 progress.tell(Stage.EXAMINING, FOLLOWED_AT + (EXAMINED_AT - FOLLOWED_AT) * share)
@@ -239,6 +346,7 @@ class Analyzer:
                     ),
                     clip=clip,
                     masks=tuple(masks),
+                    attention=tuple(attention),
                 )
             )
         progress.tell(Stage.EXAMINING, EXAMINED_AT)
@@ -268,6 +376,7 @@ class _Seen:
     person: Person
     clip: FaceClip
     masks: tuple[PixelMask, ...]
+    attention: tuple[AttentionMap, ...]
 
 
 class _Meter:
@@ -334,13 +443,14 @@ def _ask(detector: Detector, clip: FaceClip, prior: Mapping[DetectorName, Eviden
 
 
 def _artifacts(seen: Sequence[_Seen], timings: dict[str, float]) -> tuple[Artifact, ...]:
-    """Draw what is to be kept: everybody's best look, and every mask."""
+    """Draw what is to be kept: everybody's best look, every mask and every map of attention."""
     began = time.monotonic()
     artifacts: list[Artifact] = []
     for s in seen:
         crop = crop_artifact(s.clip)
         artifacts += [crop] if crop else []
         artifacts += [mask_artifact(s.clip, mask) for mask in s.masks]
+        artifacts += [attention_artifact(s.clip, map_) for map_ in s.attention]
     timings["artifacts_s"] = time.monotonic() - began
     return tuple(artifacts)
 

@@ -15,12 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.domain.evidence import Abstention, DetectorName, Evidence, Finding, Observation
 from models.registry import OnnxModel
 from workers.detection.detectors import aggregation
 from workers.detection.detectors.fitness import usable_looks
-from workers.detection.stage import Examination, FaceClip, FaceSample, Floats, PixelMask
+from workers.detection.stage import (
+    Examination,
+    FaceClip,
+    FaceSample,
+    Floats,
+    Image,
+    PixelMask,
+)
 
 MAX_LOOKS = 8
 INPUT, FAKE_PROBABILITY, MASK = "faces", "fake_probability", "mask"
@@ -91,6 +99,10 @@ class PixelSegmenter:
         )
         return Examination(evidence=finding, masks=masks)
 
+    def mark(self, crops: Sequence[Image]) -> Floats:
+        """Return how likely each pixel is manipulated, `[N, 256, 256]`; of looks of any choice."""
+        return _masks(self._model, crops)[1]
+
 
 def most_telling(
     looks: Sequence[FaceSample], classifier: Evidence | None
@@ -119,14 +131,18 @@ def most_telling(
 
 
 def _ask(model: OnnxModel, looks: Sequence[FaceSample]) -> tuple[_Answer, ...]:
-    outputs = dict(
-        zip(model.output_names, model.run({INPUT: np.stack([s.crop for s in looks])}), strict=True)
-    )
-    probabilities = np.clip(outputs[FAKE_PROBABILITY].astype(np.float64), 0.0, 1.0)
-    masks = np.clip(outputs[MASK].astype(np.float32), 0.0, 1.0)
-    if not (np.isfinite(probabilities).all() and np.isfinite(masks).all()):
-        raise ValueError(f"{model.versioned_name} answered with something that is not a number")
+    probabilities, masks = _masks(model, [look.crop for look in looks])
     return tuple(
         _Answer(look=look, fake_probability=float(p), mask=mask)
         for look, p, mask in zip(looks, probabilities, masks, strict=True)
     )
+
+
+def _masks(model: OnnxModel, crops: Sequence[Image]) -> tuple[NDArray[np.float64], Floats]:
+    """Return what the network says of crops: probabilities `[N]`, masks `[N, 256, 256]`."""
+    outputs = dict(zip(model.output_names, model.run({INPUT: np.stack(crops)}), strict=True))
+    probabilities = np.clip(outputs[FAKE_PROBABILITY].astype(np.float64), 0.0, 1.0)
+    masks = np.clip(outputs[MASK].astype(np.float32), 0.0, 1.0)
+    if not (np.isfinite(probabilities).all() and np.isfinite(masks).all()):
+        raise ValueError(f"{model.versioned_name} answered with something that is not a number")
+    return probabilities, masks
