@@ -27,19 +27,27 @@ def main() -> int:
     order = wire.read_order(wire.read_line(orders))
     walls = jail.enter(
         parent_pid=order.parent_pid,
-        readable=(Path(order.path), *jail.interpreter_folders()),
+        readable=(
+            Path(order.path),
+            *([Path(order.trust_list)] if order.trust_list else []),
+            *jail.interpreter_folders(),
+        ),
         cpu_s=order.cpu_s,
     )
     for parameter, value in ALLOCATOR.items():
         ctypes.CDLL(None).mallopt(parameter, value)
     from workers.detection import feed, sound_feed  # noqa: PLC0415 - native code, behind the walls
 
+    if order.wants_origin:  # a large library that nothing else needs
+        from workers.detection import origin_feed  # noqa: PLC0415
     walls.limit_memory(order.memory_bytes)
     wire.send(answers, Jailed(is_network_removed=walls.is_network_removed, words=walls.words))
     if not (walls.is_network_removed or order.allow_unsandboxed):
         return 1
     try:
-        if order.wants_sound:
+        if order.wants_origin:
+            origin_feed.deliver(order, answers=answers)
+        elif order.wants_sound:
             sound_feed.deliver(order, orders=orders, answers=answers)
         else:
             feed.deliver(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.settings import Settings
+from app.settings import AnalysisSettings, MediaLimits, Settings
 from workers.detection import decoder_process, wire
 from workers.detection.decode import DECODER, SLOTS, order_for, put_to_work
 from workers.detection.decoder_process import DecoderProcess
@@ -50,14 +50,30 @@ def open_sound(
         IntegrityFailed: the path is no regular file.
     """
     settings = settings or Settings()
-    limits = settings.media
+    return hear(
+        path,
+        limits=settings.media,
+        sampling=settings.analysis,
+        allow_unsandboxed=settings.worker.allow_unsandboxed,
+        until_s=until_s,
+        max_bytes=max_bytes,
+        decoder=decoder,
+    )
+
+
+def hear(
+    path: Path,
+    *,
+    limits: MediaLimits,
+    sampling: AnalysisSettings,
+    allow_unsandboxed: bool,
+    until_s: float = math.inf,
+    max_bytes: int = MAX_BYTES,
+    decoder: str = DECODER,
+) -> Sound | None:
+    """Do as `open_sound`, for who has the settings in parts."""
     order = replace(
-        order_for(
-            path,
-            limits=limits,
-            sampling=settings.analysis,
-            allow_unsandboxed=settings.worker.allow_unsandboxed,
-        ),
+        order_for(path, limits=limits, sampling=sampling, allow_unsandboxed=allow_unsandboxed),
         wants_sound=True,
         sound_until_s=min(until_s, limits.max_duration_s),
         max_sound_bytes=max_bytes,

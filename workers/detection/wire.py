@@ -4,9 +4,9 @@ What do the decoder and its parent say to each other? One line a message: its na
 The parent sends one `Order`, then a byte for every slot of the shared memory that is free. The
 decoder answers `Jailed`, `Opened`, any number of `Picture`, then `Done`. Where sound is wanted, it
 answers `Jailed`, `SoundOpened`, any number of `Samples`, then `SoundDone`; or `Jailed`, `NoSound`.
-At any point it may answer `Refused`. Pixels and samples travel through the shared memory. Nothing
-of what the decoder says is believed before it has been checked: by then it may be somebody else's
-program.
+Where the origin is wanted, it answers `Jailed`, any number of `Tag`, then `CredentialsRead`. At any
+point it may answer `Refused`. Pixels and samples travel through the shared memory. Nothing of what
+the decoder says is believed before it has been checked: by then it may be somebody else's program.
 """
 
 import json
@@ -35,6 +35,14 @@ SOUND_SLOT_BYTES = 256 * 1024
 SAMPLE_BYTES = 2
 """Sound is 16 bit integers, the channels of one moment beside one another."""
 MAX_CHANNELS = 2
+MAX_TAGS = 48
+"""Of a container and its streams; what comes after is left where it is."""
+MAX_TAG_KEY_CHARS = 64
+MAX_ACTIONS = 32
+"""Of Content Credentials."""
+MAX_ACTION_CHARS = 64
+CREDENTIAL_STATES = ("absent", "valid", "untrusted", "invalid", "unreadable")
+"""Those of `app.domain.media.CredentialState`, which cannot be read behind the walls."""
 MAX_SOUND_RATE_HZ = 192_000
 
 MAX_PADDING_BYTES = 256
@@ -75,6 +83,8 @@ class Order:
     wants_sound: bool = False
     sound_until_s: float = 0.0  # in the time of the pictures
     max_sound_bytes: int = 0
+    wants_origin: bool = False
+    trust_list: str = ""  # path of a file of certificates, PEM; "" where nobody is trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +168,27 @@ class SoundDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """The container says something of itself, or of one of its streams. Anybody's words."""
+
+    key: str  # "encoder", "video.handler_name"
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsRead:
+    """What became of the file's Content Credentials, and what they say."""
+
+    state: str  # one of CREDENTIAL_STATES
+    detail: str = ""
+    signer: str = ""
+    signed_at: str = ""
+    made_with: str = ""
+    actions: tuple[str, ...] = ()
+    is_generated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The video is turned away."""
 
@@ -165,7 +196,19 @@ class Refused:
     detail: str
 
 
-Message = Jailed | Opened | Picture | Done | NoSound | SoundOpened | Samples | SoundDone | Refused
+Message = (
+    Jailed
+    | Opened
+    | Picture
+    | Done
+    | NoSound
+    | SoundOpened
+    | Samples
+    | SoundDone
+    | Tag
+    | CredentialsRead
+    | Refused
+)
 
 
 def send(descriptor: int, message: Order | Message) -> None:
