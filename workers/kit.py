@@ -59,6 +59,7 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
     """
     registry = build_registry(settings, promoted)
     wanted = wanted_models(settings)
+    reference = read_reference()
     segmenter = PixelSegmenter(registry.load(SEGMENTER))
     return Analyzer(
         limits=settings.media,
