@@ -21,6 +21,7 @@ from workers.detection.detectors.blink_rate import BlinkRate
 from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.detectors.pixel_segmenter import PixelSegmenter
 from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
+from workers.detection.reference import NOTHING
 from workers.detection.stage import Detector, FaceClip, check_order
 
 
@@ -50,7 +51,7 @@ class DrawnNetwork:
 
 CLASSIFIER = FrameClassifier(DrawnNetwork("fake_logit"))
 SEGMENTER = PixelSegmenter(DrawnNetwork("fake_probability", "mask"))
-DETECTORS: tuple[Detector, ...] = (CLASSIFIER, SEGMENTER, TemporalSmoothness(), BlinkRate())
+DETECTORS: tuple[Detector, ...] = (CLASSIFIER, SEGMENTER, TemporalSmoothness(), BlinkRate(NOTHING))
 WITH_NETWORK: tuple[Detector, ...] = (CLASSIFIER, SEGMENTER)
 PRIOR: Mapping[DetectorName, Evidence] = {DetectorName.FRAME_CLASSIFIER: make_finding()}
 
@@ -84,7 +85,7 @@ def test_a_person_who_is_well_seen_is_judged(detector: Detector) -> None:
 
     assert isinstance(evidence, Finding), evidence
     assert evidence.detector == detector.name
-    assert 0 <= evidence.fake_probability <= 1
+    assert evidence.cue or evidence.answer or 0 <= evidence.fake_probability <= 1
     assert evidence.frames > 0
 
 

@@ -35,6 +35,7 @@ from workers.detection.decode import Sandbox
 from workers.detection.detectors.blink_rate import BlinkRate
 from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
 from workers.detection.faces import FaceFollower
+from workers.detection.reference import NOTHING
 from workers.detection.stage import CROP_SIDE_PX, Detector, Examination, FaceClip, PixelMask
 
 MODELS = {"face_detector": "sha256:aa", "frame_classifier": "missing: not pulled"}
@@ -91,7 +92,8 @@ def make_analyzer(
 ) -> Analyzer:
     return Analyzer(
         follower=follower,
-        detectors=detectors or (Classifier(), Segmenter(), TemporalSmoothness(), BlinkRate()),
+        detectors=detectors
+        or (Classifier(), Segmenter(), TemporalSmoothness(), BlinkRate(NOTHING)),
         models=MODELS,
         versions={"face_detector": "1.0", "frame_classifier": "1.1"},
         code="1.0.0+abc",
@@ -364,7 +366,7 @@ def test_a_face_filmed_sideways_is_found_upright(tmp_path: Path, shared_media: P
 @pytest.mark.shared
 def test_a_real_video_is_analysed_to_its_end(shared_media: Path) -> None:
     path = shared_media / "videos/real/webpair__RealClinton__5fbf77.mp4"
-    analyzer = make_analyzer(TemporalSmoothness(), BlinkRate(), follower=real_follower())
+    analyzer = make_analyzer(TemporalSmoothness(), BlinkRate(NOTHING), follower=real_follower())
 
     analysis = analyze(analyzer, path)
 

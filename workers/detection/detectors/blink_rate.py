@@ -6,12 +6,19 @@ how far it was open just before and after.
 
 Abstains: unless the person was followed for half a minute at 20 frames a second, with both eyes in
 view for most of it. A real person may well not blink for ten seconds (6 in 100 do not, at 17 blinks
-a minute), so a short clip says nothing.
+a minute), so a short clip says nothing: that nobody blinked in it is no finding.
+
+Suspicious is a person who blinks rarely, never one who blinks often: a generator that saw no shut
+eyes makes none, and none is known that makes too many, while a real person of ours blinks 14 times
+in ten seconds of talk.
 
 How it is fooled: forgeries have blinked since their makers train on shut eyes, and a face swap or a
-re-enactment blinks whenever its driver does. Real people blink rarely while they read or stare, and
-often in dry air, with lenses, or nervous. Weak evidence either way: no set of clips at hand is long
-enough to say how weak, so the probability stays between 0.3 and 0.6.
+re-enactment blinks whenever its driver does. Real people blink rarely while they read or stare. How
+much the rate tells is not known, as hardly a clip at hand is half a minute long.
+
+How well it counts: on 12 real clips whose blinks were told by eye first, 63 of them, it finds 61
+and two that are none (F1 0.97, 0.93 to 0.99 by resampling clips). It counts the same at 15 frames
+a second on drawn lids, where the detector abstains as on film a short blink falls between frames.
 """
 
 import math
@@ -27,7 +34,9 @@ from app.domain.evidence import (
     DetectorName,
     Evidence,
     Finding,
+    Span,
 )
+from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import Examination, FaceClip, FaceTrack, Floats
 
 EYES = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380))
@@ -56,11 +65,11 @@ LEAST_BLINK_S = 0.04
 MOST_BLINK_S = 0.8
 """An eye that is shut for longer rests, or looks down."""
 
-USUAL_PER_MIN = (6.0, 40.0)
-"""Between the rates of people who read and of people who talk, both with their spread.
-Bentivoglio et al., "Analysis of blink rate patterns in normal subjects", Mov. Disord. 1997: 4.5
-reading, 17 at rest, 26 in conversation; single persons from 0 to 50."""
-LEAST_PROBABILITY, MOST_PROBABILITY = 0.3, 0.6
+DEEP = 0.5
+"""Depth of a blink in which the lids came at least halfway together. A whole blink reads as less
+than 1, as its lowest moment lies between two frames and the landmarks lag."""
+TRANSFORM = Transform.NONE
+"""For the reference: 0 blinks a minute is a value as any other, and a logarithm has none for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +165,18 @@ def blinks(pts_s: NDArray[np.float64], openness: Floats) -> tuple[Blink, ...]:
 
 
 class BlinkRate:
-    """Compares how often a person blinks with how often people do."""
+    """
+    Compares how often a person blinks with how often people do.
+
+    Args:
+        reference: blink rates of real clips; those that are long enough.
+    """
 
     name = DetectorName.BLINK_RATE
     needs: frozenset[DetectorName] = frozenset()
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
 
     def examine(self, clip: FaceClip, prior: Mapping[DetectorName, Evidence]) -> Examination:
         """Count the blinks of a person who was followed for long enough."""
@@ -175,7 +192,8 @@ class BlinkRate:
             return Abstention(
                 detector=self.name,
                 reason=AbstainReason.TRACK_TOO_SHORT,
-                detail=f"the face was followed for {clip.followed_s:.1f} s",
+                detail=f"the face was followed for {clip.followed_s:.1f} s, "
+                "and real people need not blink in so short a time",
                 needs=needs,
             )
         rate_hz = sum(len(t.pts_s) - 1 for t in clip.tracks) / clip.followed_s
@@ -214,25 +232,21 @@ class BlinkRate:
         if found:
             measurements["median_blink_s"] = float(np.median([b.duration_s for b in found]))
             measurements["median_blink_depth"] = float(np.median([b.depth for b in found]))
+            measurements["deep_blinks_share"] = float(np.mean([b.depth >= DEEP for b in found]))
         return Finding(
             detector=self.name,
-            fake_probability=fake_probability(per_min),
+            cue=self._reference.cue(
+                self.name, per_min, "blinks a minute", suspicious=Suspicious.LOW
+            ),
             frames=frames,
+            spans=tuple(
+                Span(first_s=float(t.pts_s[0]), last_s=float(t.pts_s[-1]))
+                for t, lids in zip(clip.tracks, by_track, strict=True)
+                if np.isfinite(lids).any()
+            ),
             measurements=measurements,
             caveat="Blinking tells little: newer forgeries blink, and people who read hardly do.",
         )
-
-
-def fake_probability(blinks_per_min: float) -> float:
-    """
-    Turn a blink rate into a probability that is gentle, and not calibrated.
-
-    0.3 within the rates of nearly everybody; outside it rises to 0.6 at no blink at all, and
-    at twice the highest usual rate.
-    """
-    low, high = USUAL_PER_MIN
-    strange = max((low - blinks_per_min) / low, (blinks_per_min - high) / high, 0.0)
-    return LEAST_PROBABILITY + (MOST_PROBABILITY - LEAST_PROBABILITY) * min(strange, 1.0)
 
 
 def _open_level(pts_s: NDArray[np.float64], openness: Floats) -> Floats:
