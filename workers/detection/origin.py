@@ -51,6 +51,7 @@ TOOL_KEYS = (
     "handler_name",
     "application",
     "producer",
+    "author",  # recordings of an iPhone's screen name their program there
 )
 """Ends of the keys under which programs name themselves."""
 WORD_KEYS = ("comment", "description")
@@ -68,8 +69,8 @@ _WORDS = {
     ),
     "re-encoded": r"Lavf\d*|Lavc\d*|x26[45]|HandBrake|FFmpeg|MEncoder|Format Factory|L-SMASH|GPAC",
     "screen-recording": (
-        r"ReplayKit|Screen ?Record(ing|er)|ScreenCapture|OBS( Studio)?|obs-output|Bandicam|Fraps|"
-        r"ShareX|ShadowPlay|GameDVR|XSplit|AZ Screen"
+        r"ReplayKit(Recording)?|Screen ?Record(ing|er)|ScreenCapture|OBS( Studio)?|obs-output|"
+        r"Bandicam|Fraps|ShareX|ShadowPlay|GameDVR|XSplit|AZ Screen"
     ),
     "messenger": (
         r"WhatsApp|Telegram|WeChat|Messenger|Snapchat|Viber|TikTok|Twitter|Twitter-vork|Instagram|"
