@@ -18,6 +18,7 @@ class TimelinePoint:
     fake_probability: float | None
     fake_area: float | None  # share of the face crop that is marked, [0, 1]
     mask_id: str | None  # the artifact that shows which pixels
+    attention_id: str | None = None  # the artifact that shows where the classifier looked
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class _Moment:
     probability: tuple[float, float] | None = None  # say of the detector, what it said
     area: float | None = None
     mask_id: str | None = None
+    attention_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ def merge(
     persons: Sequence[Person], pictures: Sequence[ArtifactFacts], policy: Policy
 ) -> tuple[TimelinePoint, ...]:
     """
-    Lay observations and masks of the same frame over each other; by person, then by time.
+    Lay observations and pictures of the same frame over each other; by person, then by time.
 
     Where several detectors give a probability, the one with the greatest say in `policy` is
     shown; of equals the first.
@@ -62,15 +64,20 @@ def merge(
     for person in persons:
         for evidence in person.evidence:
             if isinstance(evidence, Finding):
-                say = policy.weights.get(evidence.detector, 0)
+                say = policy.say(evidence.detector)
                 for seen in evidence.observations:
                     lines[person.id].note(seen, say)
     for picture in pictures:
-        if picture.kind is ArtifactKind.MASK and picture.person_id in lines:
-            moment = lines[picture.person_id].at(picture.frame_index, picture.pts_s)
+        if picture.person_id not in lines:
+            continue
+        line = lines[picture.person_id]
+        if picture.kind is ArtifactKind.MASK:
+            moment = line.at(picture.frame_index, picture.pts_s)
             moment.mask_id = picture.id
             if moment.area is None:
                 moment.area = picture.area
+        elif picture.kind is ArtifactKind.ATTENTION:
+            line.at(picture.frame_index, picture.pts_s).attention_id = picture.id
     return tuple(
         TimelinePoint(
             person_id=person_id,
@@ -79,6 +86,7 @@ def merge(
             fake_probability=None if moment.probability is None else moment.probability[1],
             fake_area=moment.area,
             mask_id=moment.mask_id,
+            attention_id=moment.attention_id,
         )
         for person_id, line in lines.items()
         for frame_index, moment in sorted(line.moments.items())

@@ -1,13 +1,16 @@
 """What may be said of the video? A pure rule over stored evidence."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from math import exp
+from statistics import fmean
 
 from app.domain.evidence import AbstainReason, Abstention, DetectorName, Finding, Person
+from app.domain.fusion import FEATURES, Fused, Interval, logit, measured, probability
 from app.domain.media import VideoFacts
-from app.domain.policy import Policy
+from app.domain.policy import Point, PointName, Policy
+from app.domain.words import Language, Sentence, say
 
 
 class Label(StrEnum):
@@ -26,11 +29,34 @@ class Inconclusive(StrEnum):
     FACES_TOO_SMALL = "faces_too_small"
     TOO_FEW_FRAMES = "too_few_frames"
     TOO_BLURRED = "too_blurred"
+    TOO_COMPRESSED = "too_compressed"
     TRUNCATED = "truncated"
     DETECTORS_DISAGREE = "detectors_disagree"
     BETWEEN_THRESHOLDS = "between_thresholds"
     NOT_CALIBRATED = "not_calibrated"
     TOO_LITTLE_EVIDENCE = "too_little_evidence"
+
+
+class Part(StrEnum):
+    """Which part of a verdict a sentence belongs to."""
+
+    STATEMENT = "statement"
+    CAVEAT = "caveat"
+    REASON = "reason"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A sentence of a verdict before it is said in a language."""
+
+    part: Part
+    sentence: Sentence
+    code: Inconclusive | None = None  # of a reason why there is no label
+
+    def text(self, language: Language) -> str:
+        """Say it; a code stays as it is in every language."""
+        words = say(self.sentence, language)
+        return words if self.code is None else f"{self.code}: {words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +65,36 @@ class Verdict:
 
     label: Label
     fake_probability: float | None  # of the most suspect person; None where nobody had a finding
-    reasons: tuple[str, ...]  # "person p1: 0.94", or "no_face: ..." where inconclusive
-    statement: str  # a sentence an editor may quote
-    caveat: str
+    reasons: tuple[str, ...]  # in English: "person p1: 0.94", or "no_face: ..." where inconclusive
+    statement: str  # a sentence an editor may quote, in English
+    caveat: str  # in English
     policy: str
     by_person: Mapping[str, float | None]
+    interval: Interval | None = None  # of `fake_probability`; None where it is not known
+    intervals_by_person: Mapping[str, Interval] = field(default_factory=dict)  # of those known
+    operating_point: PointName | None = None  # None in old verdicts
+    said: tuple[Said, ...] = ()  # the same in any language; empty in old verdicts
+
+
+def statement_in(verdict: Verdict, language: Language) -> str:
+    """Say what an editor may quote; of old verdicts in English whatever the language."""
+    return _joined(verdict.said, Part.STATEMENT, language) or verdict.statement
+
+
+def caveat_in(verdict: Verdict, language: Language) -> str:
+    """Say what belongs to the statement; of old verdicts in English whatever the language."""
+    return _joined(verdict.said, Part.CAVEAT, language) if verdict.said else verdict.caveat
+
+
+def reasons_in(verdict: Verdict, language: Language) -> tuple[str, ...]:
+    """Say what the label rests on; of old verdicts in English whatever the language."""
+    if not verdict.said:
+        return verdict.reasons
+    return tuple(s.text(language) for s in verdict.said if s.part is Part.REASON)
+
+
+def _joined(said: Sequence[Said], part: Part, language: Language) -> str:
+    return " ".join(s.text(language) for s in said if s.part is part)
 
 
 BLOCKED_BY: Mapping[AbstainReason, Inconclusive] = {
@@ -53,6 +104,7 @@ BLOCKED_BY: Mapping[AbstainReason, Inconclusive] = {
     AbstainReason.TOO_FEW_FRAMES: Inconclusive.TOO_FEW_FRAMES,
     AbstainReason.TRACK_TOO_SHORT: Inconclusive.TOO_FEW_FRAMES,
     AbstainReason.TOO_BLURRED: Inconclusive.TOO_BLURRED,
+    AbstainReason.TOO_COMPRESSED: Inconclusive.TOO_COMPRESSED,
 }
 """Why a person is not judged, by the reason of a required detector; else too little evidence."""
 
@@ -61,24 +113,9 @@ PASSERS_BY = frozenset(
 )
 """Who is not judged for these is named in the caveat, and does not hold up the others' label."""
 
-WORDS: Mapping[Inconclusive, str] = {
-    Inconclusive.NO_FACE: "no face was found in the video",
-    Inconclusive.MODEL_MISSING: "a network that a verdict needs is not installed here",
-    Inconclusive.FACES_TOO_SMALL: "the faces are too small to be examined",
-    Inconclusive.TOO_FEW_FRAMES: "too few frames show a face",
-    Inconclusive.TOO_BLURRED: "the faces are too blurred to be examined",
-    Inconclusive.TRUNCATED: "the file breaks off before its end",
-    Inconclusive.DETECTORS_DISAGREE: "the detectors contradict each other",
-    Inconclusive.BETWEEN_THRESHOLDS: "the signs are too weak either way",
-    Inconclusive.NOT_CALIBRATED: "few signs were seen, by networks that cannot clear anybody",
-    Inconclusive.TOO_LITTLE_EVIDENCE: "there is too little evidence",
-}
 
-NOT_CALIBRATED = (
-    "The networks asked here were not calibrated: their probabilities order clips and are no "
-    "frequencies."
-)
-SURE = 1e-6  # keeps log odds finite at probabilities of 0 and 1
+TO = "\N{EN DASH}"
+"""Between two times, in every language."""
 
 
 def decide(
@@ -86,6 +123,7 @@ def decide(
     video: VideoFacts,
     abstentions: Sequence[Abstention],
     policy: Policy,
+    operating_point: PointName | None = None,
 ) -> Verdict:
     """
     Say what the evidence allows, by the rules of `policy`.
@@ -95,45 +133,55 @@ def decide(
     that has. One manipulated person is enough for
     `manipulated`; everyone who can be judged must be clear for `no_manipulation_found`; all
     else is `inconclusive`, with the reasons in words.
+
+    Args:
+        operating_point: by whose lines. The policy's own where None, or where it was not measured
+            for this policy; the verdict says which it was, and its caveat that it is another one.
     """
+    point = policy.point(operating_point)
     rulings = [_rule(person, policy) for person in persons]
-    known = [
-        [r.fake_probability for r in some if r.fake_probability is not None]
-        for some in (
-            [r for r in rulings if r.has_a_say and r.blocked not in PASSERS_BY],
-            [r for r in rulings if r.has_a_say],
-            rulings,
-        )
-    ]
     manipulated = [
-        r for r in rulings if r.blocked is None and r.probability >= policy.manipulated_from
+        r for r in rulings if r.blocked is None and r.probability >= point.manipulated_from
     ]
-    obstacles = _obstacles(rulings, video, abstentions, policy)
     judged = [r for r in rulings if r.blocked is None]
+    obstacles = _obstacles(rulings, video, abstentions, policy, point)
 
     if manipulated:
         label = Label.MANIPULATED
-        reasons = tuple(f"person {r.person.id}: {r.probability:.2f}" for r in manipulated)
+        reasons = [_suspicion(r) for r in manipulated]
         statement = _accusation([r.person for r in manipulated])
     elif obstacles:
         label = Label.INCONCLUSIVE
-        reasons = tuple(f"{code}: {words}" for code, words in obstacles)
-        statement = f"No verdict: {WORDS[obstacles[0][0]]}."
+        reasons = obstacles
+        statement = [Sentence(key=f"no_verdict.{obstacles[0].code}")]
     else:
         label = Label.NO_MANIPULATION_FOUND
-        reasons = tuple(f"person {r.person.id}: {r.probability:.2f}" for r in judged)
-        statement = (
-            f"No sign of manipulation was found in the {_count(len(judged))} examined. "
-            "This does not prove that the video is genuine."
-        )
+        reasons = [_suspicion(r) for r in judged]
+        statement = [
+            Sentence(key="verdict.nothing_found", values={"count": len(judged)}),
+            Sentence(key="verdict.no_proof"),
+        ]
+    said = (
+        *(Said(part=Part.STATEMENT, sentence=s) for s in statement),
+        *(
+            Said(part=Part.CAVEAT, sentence=s)
+            for s in _caveat(rulings, video, policy, point, operating_point)
+        ),
+        *reasons,
+    )
+    worst = _most_suspect(rulings)
     return Verdict(
         label=label,
-        fake_probability=max(next(filter(None, known), ()), default=None),
-        reasons=reasons,
-        statement=statement,
-        caveat=_caveat(rulings, video, policy),
+        fake_probability=None if worst is None else worst.fake_probability,
+        reasons=tuple(s.text(Language.ENGLISH) for s in reasons),
+        statement=_joined(said, Part.STATEMENT, Language.ENGLISH),
+        caveat=_joined(said, Part.CAVEAT, Language.ENGLISH),
         policy=policy.version,
         by_person={r.person.id: r.fake_probability for r in rulings},
+        interval=None if worst is None else worst.interval,
+        intervals_by_person={r.person.id: r.interval for r in rulings if r.interval},
+        operating_point=point.name,
+        said=said,
     )
 
 
@@ -143,10 +191,11 @@ class _Ruling:
 
     person: Person
     fake_probability: float | None
+    interval: Interval | None
+    fused: Fused | None  # None where no detector with a say found anything
     blocked: Inconclusive | None  # why the person can be given no label
-    detail: str
-    has_a_say: bool  # whether the probability comes from detectors with a say
-    is_calibrated: bool  # whether every one of those was
+    why_blocked: Sentence | None
+    is_calibrated: bool  # whether those that are required were
 
     @property
     def probability(self) -> float:
@@ -154,71 +203,87 @@ class _Ruling:
         assert self.fake_probability is not None
         return self.fake_probability
 
+    @property
+    def has_a_say(self) -> bool:
+        """Whether the probability comes from detectors with a say."""
+        return self.fused is not None
+
 
 def _rule(person: Person, policy: Policy) -> _Ruling:
-    findings = [
-        e for e in person.evidence if isinstance(e, Finding) and e.fake_probability is not None
-    ]
-    having_a_say = [f for f in findings if policy.weights.get(f.detector, 0) > 0]
-    blocked, detail = _block(person, having_a_say, policy)
+    features = measured(person.evidence)
+    has_a_say = any(t.weight > 0 and t.feature in features for t in policy.fusion.terms)
+    fused = policy.fusion.fuse(features) if has_a_say else None
+    blocked, why_blocked = _block(person, features, policy)
     return _Ruling(
         person=person,
-        fake_probability=_pool(having_a_say or findings, policy),
+        fake_probability=fused.probability if fused else _of_others(person),
+        interval=fused.interval if fused else None,
+        fused=fused,
         blocked=blocked,
-        detail=detail,
-        has_a_say=bool(having_a_say),
-        is_calibrated=all(f.is_calibrated for f in having_a_say),
+        why_blocked=why_blocked,
+        is_calibrated=all(
+            e.is_calibrated
+            for e in person.evidence
+            if isinstance(e, Finding) and e.detector in policy.required and has_a_say
+        ),
     )
+
+
+def _of_others(person: Person) -> float | None:
+    """Average in log odds what detectors without a say find: shown, and never a label."""
+    found = [
+        logit(e.fake_probability)
+        for e in person.evidence
+        if isinstance(e, Finding) and e.fake_probability is not None
+    ]
+    return probability(fmean(found)) if found else None
 
 
 def _block(
-    person: Person, having_a_say: Sequence[Finding], policy: Policy
-) -> tuple[Inconclusive | None, str]:
+    person: Person, features: Mapping[str, float], policy: Policy
+) -> tuple[Inconclusive | None, Sentence | None]:
     if person.frames < policy.min_frames:
         return (
             Inconclusive.TOO_FEW_FRAMES,
-            f"person {person.id} is seen in {person.frames} frames, {policy.min_frames} are needed",
+            Sentence(
+                key="reason.too_few_frames",
+                values={
+                    "person": person.id,
+                    "frames": person.frames,
+                    "needed": policy.min_frames,
+                },
+            ),
         )
-    found = {f.detector for f in having_a_say}
+    found = {
+        FEATURES[t.feature].detector
+        for t in policy.fusion.terms
+        if t.weight > 0 and t.feature in features
+    }
     for detector in sorted(policy.required - found):
         return _absence(person, detector)
-    probabilities = [_probability(f) for f in having_a_say]
-    if max(probabilities) - min(probabilities) > policy.disagreement:
-        listed = ", ".join(f"{f.detector} {_probability(f):.2f}" for f in having_a_say)
-        return Inconclusive.DETECTORS_DISAGREE, f"person {person.id}: {listed}"
-    return None, ""
+    return None, None
 
 
-def _absence(person: Person, detector: DetectorName) -> tuple[Inconclusive, str]:
+def _absence(person: Person, detector: DetectorName) -> tuple[Inconclusive, Sentence]:
+    who: dict[str, str | int | float] = {"person": person.id, "detector": detector.value}
     for evidence in person.evidence:
         if isinstance(evidence, Abstention) and evidence.detector == detector:
             code = BLOCKED_BY.get(evidence.reason, Inconclusive.TOO_LITTLE_EVIDENCE)
-            said = evidence.detail or evidence.reason.value
-            return code, f"person {person.id}: {detector} abstained, {said}"
-    return Inconclusive.TOO_LITTLE_EVIDENCE, f"person {person.id}: {detector} was not asked"
+            why = evidence.detail or evidence.reason.value
+            return code, Sentence(key="reason.abstained", values={**who, "why": why})
+    return Inconclusive.TOO_LITTLE_EVIDENCE, Sentence(key="reason.not_asked", values=who)
 
 
-def _pool(findings: Sequence[Finding], policy: Policy) -> float | None:
-    """Average in log odds by the policy's weights; evenly where none of them has a say."""
-    if not findings:
-        return None
-    weights = [policy.weights.get(f.detector, 0) for f in findings]
-    if not any(weights):
-        weights = [1.0] * len(findings)
-    odds = sum(w * _logit(_probability(f)) for w, f in zip(weights, findings, strict=True)) / sum(
-        weights
-    )
-    return 1 / (1 + math.exp(-odds))
-
-
-def _probability(finding: Finding) -> float:
-    assert finding.fake_probability is not None, "only findings with an opinion are pooled"
-    return finding.fake_probability
-
-
-def _logit(probability: float) -> float:
-    inside = min(max(probability, SURE), 1 - SURE)
-    return math.log(inside / (1 - inside))
+def _most_suspect(rulings: Sequence[_Ruling]) -> _Ruling | None:
+    """Choose who sets the probability of the video; None where nobody has one."""
+    for some in (
+        [r for r in rulings if r.has_a_say and r.blocked not in PASSERS_BY],
+        [r for r in rulings if r.has_a_say],
+        [r for r in rulings if r.fake_probability is not None],
+    ):
+        if some:
+            return max(some, key=lambda r: r.probability)
+    return None
 
 
 def _obstacles(
@@ -226,77 +291,138 @@ def _obstacles(
     video: VideoFacts,
     abstentions: Sequence[Abstention],
     policy: Policy,
-) -> list[tuple[Inconclusive, str]]:
+    point: Point,
+) -> list[Said]:
     """List what stands in the way of calling nobody manipulated, the weightiest first."""
-    found: list[tuple[Inconclusive, str]] = []
-    if not rulings:
-        required = [a for a in abstentions if a.detector in policy.required]
-        code = BLOCKED_BY.get(required[0].reason, Inconclusive.NO_FACE) if required else None
-        code = code or Inconclusive.NO_FACE
-        detail = required[0].detail if required and required[0].detail else WORDS[code]
-        found.append((code, detail))
-    blocked = [(r.blocked, r.detail) for r in rulings if r.blocked is not None]
+    found = [] if rulings else [_nobody(abstentions, policy)]
+    blocked = [(r.blocked, r.why_blocked) for r in rulings if r.blocked and r.why_blocked]
     nobody_judged = len(blocked) == len(rulings)
-    found += [(c, d) for c, d in blocked if nobody_judged or c not in PASSERS_BY]
+    found += [_obstacle(c, why) for c, why in blocked if nobody_judged or c not in PASSERS_BY]
     if video.is_truncated:
         found.append(
-            (
+            _obstacle(
                 Inconclusive.TRUNCATED,
-                f"{video.frames_decoded} of {video.frames_expected} frames could be decoded",
+                Sentence(
+                    key="reason.truncated",
+                    values={
+                        "decoded": video.frames_decoded,
+                        "expected": video.frames_expected or 0,
+                    },
+                ),
             )
         )
     judged = [r for r in rulings if r.blocked is None]
     found += [
-        (
+        _obstacle(
             Inconclusive.BETWEEN_THRESHOLDS,
-            f"person {r.person.id}: {r.probability:.2f} lies between {policy.clear_below:.2f} "
-            f"and {policy.manipulated_from:.2f}",
+            Sentence(
+                key="reason.between_thresholds",
+                values={
+                    "person": r.person.id,
+                    "probability": r.probability,
+                    "low": point.clear_below,
+                    "high": point.manipulated_from,
+                },
+            ),
         )
         for r in judged
-        if policy.clear_below <= r.probability < policy.manipulated_from
+        if point.clear_below <= r.probability < point.manipulated_from
     ]
+    clear = [r for r in judged if r.probability < point.clear_below]
+    found += [d for r in clear for d in _disagreements(r, policy)]
     # How often such a network misses a fake is not known, so its silence acquits nobody.
     found += [
-        (
+        _obstacle(
             Inconclusive.NOT_CALIBRATED,
-            f"person {r.person.id}: {r.probability:.2f} by networks that were not calibrated",
+            Sentence(
+                key="reason.not_calibrated",
+                values={"person": r.person.id, "probability": r.probability},
+            ),
         )
-        for r in judged
-        if r.probability < policy.clear_below and not r.is_calibrated
+        for r in clear
+        if not r.is_calibrated
     ]
     return found
 
 
-def _caveat(rulings: Sequence[_Ruling], video: VideoFacts, policy: Policy) -> str:
+def _nobody(abstentions: Sequence[Abstention], policy: Policy) -> Said:
+    """Say why nobody is there to be judged."""
+    required = [a for a in abstentions if a.detector in policy.required]
+    if not required:
+        return _obstacle(Inconclusive.NO_FACE, Sentence(key="obstacle.no_face"))
+    first = required[0]
+    code = BLOCKED_BY.get(first.reason, Inconclusive.NO_FACE)
+    if not first.detail:
+        return _obstacle(code, Sentence(key=f"obstacle.{code}"))
+    return _obstacle(code, Sentence(key="reason.nobody", values={"why": first.detail}))
+
+
+def _disagreements(ruling: _Ruling, policy: Policy) -> list[Said]:
+    """List the detectors that accuse, by themselves, a person whom the others clear."""
+    assert ruling.fused is not None, "who is clear was judged by detectors with a say"
+    return [
+        _obstacle(
+            Inconclusive.DETECTORS_DISAGREE,
+            Sentence(
+                key="reason.detectors_disagree",
+                values={
+                    "person": ruling.person.id,
+                    "detector": FEATURES[feature].detector.value,
+                    "times": exp(moved),
+                    "probability": ruling.probability,
+                },
+            ),
+        )
+        for feature, moved in ruling.fused.contributions.items()
+        if moved > policy.disagreement
+    ]
+
+
+def _obstacle(code: Inconclusive, sentence: Sentence) -> Said:
+    return Said(part=Part.REASON, sentence=sentence, code=code)
+
+
+def _suspicion(ruling: _Ruling) -> Said:
+    values: dict[str, str | int | float] = {
+        "person": ruling.person.id,
+        "probability": ruling.probability,
+    }
+    return Said(part=Part.REASON, sentence=Sentence(key="reason.person", values=values))
+
+
+def _caveat(
+    rulings: Sequence[_Ruling],
+    video: VideoFacts,
+    policy: Policy,
+    point: Point,
+    asked_for: PointName | None,
+) -> list[Sentence]:
     was_asked = any(r.has_a_say for r in rulings)
-    sentences = [policy.caveat] if policy.caveat and was_asked else []
+    sentences = list(policy.caveat(point.name)) if was_asked else []
+    if asked_for not in (None, point.name):
+        values = {"asked_for": str(asked_for), "used": point.name.value}
+        sentences.append(Sentence(key="caveat.other_point", values=values))
     if not all(r.is_calibrated for r in rulings):
-        sentences.append(NOT_CALIBRATED)
+        sentences.append(Sentence(key="caveat.not_calibrated"))
     if unseen := [r for r in rulings if r.blocked in PASSERS_BY]:
         names = ", ".join(r.person.id for r in unseen)
-        sentences.append(
-            f"Not examined, being too small, too blurred or too briefly seen: {names}."
-        )
+        sentences.append(Sentence(key="caveat.not_examined", values={"persons": names}))
     if video.is_truncated:
-        sentences.append("Only the part of the file that could be decoded was examined.")
-    return " ".join(sentences)
+        sentences.append(Sentence(key="caveat.truncated"))
+    return sentences
 
 
-def _accusation(persons: Sequence[Person]) -> str:
+def _accusation(persons: Sequence[Person]) -> list[Sentence]:
     if len(persons) == 1:
         one = persons[0]
-        return (
-            "Strong signs that the face of one person was manipulated, "
-            f"from {_clock(one.first_s)} to {_clock(one.last_s)}."
-        )
-    spans = "; ".join(f"{_clock(p.first_s)} to {_clock(p.last_s)}" for p in persons)
-    return f"Strong signs that the faces of {len(persons)} persons were manipulated: {spans}."
+        values = {"first": _clock(one.first_s), "last": _clock(one.last_s)}
+        return [Sentence(key="verdict.manipulated_one", values=values)]
+    spans = "; ".join(f"{_clock(p.first_s)}{TO}{_clock(p.last_s)}" for p in persons)
+    return [
+        Sentence(key="verdict.manipulated_many", values={"count": len(persons), "spans": spans})
+    ]
 
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def _count(persons: int) -> str:
-    return "one person" if persons == 1 else f"{persons} persons"

@@ -25,6 +25,20 @@ class Language(StrEnum):
     GERMAN = "de"
 
 
+DECIMAL_COMMA = frozenset({Language.GERMAN})
+
+
+class _Comma(float):
+    """A number that is written with a comma where others write a point."""
+
+    def __format__(self, how: str) -> str:
+        return super().__format__(how).replace(".", ",")
+
+
+def _with_comma(value: str | int | float) -> str | int | float:
+    return _Comma(value) if isinstance(value, float) else value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
     """A sentence before it is said in a language."""
@@ -45,6 +59,8 @@ def say(sentence: Sentence, language: Language = Language.ENGLISH) -> str:
     entry = catalogue(language)[sentence.key]
     if isinstance(entry, Mapping):
         entry = entry[ONE if sentence.values["count"] == 1 else MANY]
+    if language in DECIMAL_COMMA:
+        return entry.format_map({k: _with_comma(v) for k, v in sentence.values.items()})
     return entry.format_map(sentence.values)
 
 

@@ -56,6 +56,15 @@ def test_what_is_seen_of_one_frame_is_one_point():
     )
 
 
+def test_where_the_classifier_looked_is_at_its_frame_and_marks_no_area():
+    picture = ArtifactFacts.of(make_artifact(ArtifactKind.ATTENTION, frame_index=30, pts_s=1.0))
+
+    (point,) = merge([make_person(classifier(seen(30, 0.7)))], [picture], CURRENT)
+
+    assert (point.attention_id, point.mask_id, point.fake_area) == (picture.id, None, None)
+    assert point.fake_probability == 0.7
+
+
 def test_points_are_by_person_as_listed_and_then_by_time():
     persons = [
         make_person(classifier(seen(60, 0.1), seen(3, 0.2)), id="p1"),
