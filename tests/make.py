@@ -166,7 +166,7 @@ def make_artifact(
     png: bytes = PNG,
 ) -> Artifact:
     return Artifact(
-        id=id or (person_id if kind is ArtifactKind.CROP else f"{person_id}-{frame_index:06d}"),
+        id=id or _artifact_id(kind, person_id, frame_index),
         kind=kind,
         person_id=person_id,
         pts_s=pts_s,
@@ -178,6 +178,13 @@ def make_artifact(
         sha256=hashlib.sha256(png).hexdigest(),
         png=png,
     )
+
+
+def _artifact_id(kind: ArtifactKind, person_id: str, frame_index: int) -> str:
+    if kind is ArtifactKind.CROP:
+        return person_id
+    infix = "" if kind is ArtifactKind.MASK else f"{kind.value}-"
+    return f"{person_id}-{infix}{frame_index:06d}"
 
 
 def make_provenance() -> Provenance:
@@ -198,9 +205,10 @@ def make_analysis(
     abstentions: tuple[Abstention, ...] = (),
     artifacts: tuple[Artifact, ...] | None = None,
 ) -> Analysis:
-    """Build an analysis of one person, with a mask and a crop, unless told otherwise."""
+    """Build an analysis of one person, with a picture of each kind, unless told otherwise."""
     if artifacts is None:
-        artifacts = (make_artifact(), make_artifact(ArtifactKind.CROP))
+        kinds = (ArtifactKind.MASK, ArtifactKind.ATTENTION, ArtifactKind.CROP)
+        artifacts = tuple(make_artifact(kind) for kind in kinds)
     return Analysis(
         video=video or make_video(),
         persons=persons or (make_person(),),

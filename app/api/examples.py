@@ -131,6 +131,7 @@ TIMELINE: dict[str, object] = {
             "fake_probability": 0.93,
             "fake_area": 0.41,
             "mask": f"/v1/jobs/{JOB_ID}/masks/p1-000126",
+            "attention": f"/v1/jobs/{JOB_ID}/attention/p1-attention-000126",
         }
     ],
 }

@@ -99,18 +99,28 @@ class TimelinePointView(View):
         default=None, description="Share of the face that is marked as manipulated."
     )
     mask: IfAny[str | None] = Field(default=None, description="Link to the mask of this frame.")
+    attention: IfAny[str | None] = Field(
+        default=None, description="Link to the picture of where the classifier looked."
+    )
 
     @classmethod
-    def of(cls, point: TimelinePoint, masks: str) -> Self:
-        """Show a moment; links to masks begin with `masks`."""
+    def of(cls, point: TimelinePoint, job: str) -> Self:
+        """Show a moment; links begin with that of the job."""
         return cls(
             person_id=point.person_id,
             pts_s=point.pts_s,
             frame_index=point.frame_index,
             fake_probability=point.fake_probability,
             fake_area=point.fake_area,
-            mask=f"{masks}{point.mask_id}" if point.mask_id else None,
+            mask=f"{job}/masks/{point.mask_id}" if point.mask_id else None,
+            attention=f"{job}/attention/{point.attention_id}" if point.attention_id else None,
         )
+
+
+class OverlayView(View):
+    """How far an overlay is that is being made."""
+
+    state: JobState
 
 
 class TimelineView(View):
@@ -120,9 +130,9 @@ class TimelineView(View):
     points: list[TimelinePointView]
 
     @classmethod
-    def of(cls, points: tuple[TimelinePoint, ...], *, state: JobState, masks: str) -> Self:
-        """Show a job's timeline; links to masks begin with `masks`."""
-        return cls(state=state, points=[TimelinePointView.of(p, masks) for p in points])
+    def of(cls, points: tuple[TimelinePoint, ...], *, state: JobState, job: str) -> Self:
+        """Show a job's timeline; links begin with that of the job."""
+        return cls(state=state, points=[TimelinePointView.of(p, job) for p in points])
 
 
 class RerunBody(BaseModel):

@@ -1,4 +1,8 @@
-"""What pictures does an analysis leave behind? Masks over the whole frame, and everybody's face."""
+"""
+What pictures does an analysis leave behind?
+
+Masks over the whole frame, everybody's face, and where the classifier looked on it.
+"""
 
 import hashlib
 
@@ -8,12 +12,22 @@ import numpy as np
 from app.domain.evidence import Artifact, ArtifactKind
 from app.domain.media import Box
 from workers.detection import align
-from workers.detection.stage import FaceClip, FaceSample, FaceTrack, Floats, Image, PixelMask
+from workers.detection.stage import (
+    AttentionMap,
+    FaceClip,
+    FaceSample,
+    FaceTrack,
+    Floats,
+    Image,
+    PixelMask,
+)
 
 MARKED_FROM = 128
 """Of 255: a pixel at or over it counts as manipulated where a box or an area is asked for."""
 FRONTAL_ENOUGH = 0.8
 """Of the most frontal look at a person: among those the sharpest is chosen."""
+MOST_HEAT = 0.65
+"""Share of colour in the pixel that matters most; the face must stay to be seen."""
 
 
 def mask_artifact(clip: FaceClip, mask: PixelMask) -> Artifact:
@@ -36,6 +50,30 @@ def mask_artifact(clip: FaceClip, mask: PixelMask) -> Artifact:
         height_px=size[1],
         box_px=_box_of_marked(grey),
         area=float(mask.area),
+        sha256=hashlib.sha256(png).hexdigest(),
+        png=png,
+    )
+
+
+def attention_artifact(clip: FaceClip, attention: AttentionMap) -> Artifact:
+    """
+    Lay a map of attention over the look it was made of.
+
+    The PNG shows the look in grey, and over it inferno, whose brightness rises evenly with the
+    weight: untouched where the weight is 0, bright yellow where it is 1.
+    """
+    sample = attention.sample
+    png = _png(heated(sample.crop, attention.weight)[..., ::-1])
+    return Artifact(
+        id=f"{clip.person_id}-attention-{sample.frame_index:06d}",
+        kind=ArtifactKind.ATTENTION,
+        person_id=clip.person_id,
+        pts_s=float(sample.pts_s),
+        frame_index=int(sample.frame_index),
+        width_px=sample.crop.shape[1],
+        height_px=sample.crop.shape[0],
+        box_px=None,
+        area=0.0,
         sha256=hashlib.sha256(png).hexdigest(),
         png=png,
     )
@@ -72,6 +110,15 @@ def best_look(clip: FaceClip) -> FaceSample | None:
         (look for look, front in looks if front >= FRONTAL_ENOUGH * most),
         key=lambda look: look.sharpness,
     )
+
+
+def heated(picture: Image, weight: Floats) -> Image:
+    """Lay weights `[H, W]` in [0, 1] over a picture `[H, W, 3]`, the picture in grey."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    level = np.rint(np.clip(weight, 0, 1) * 255).astype(np.uint8)
+    heat = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1].astype(np.float32)
+    share = MOST_HEAT * level[..., None].astype(np.float32) / 255
+    return np.asarray(np.rint(grey + share * (heat - grey)), np.uint8)
 
 
 def over_frame(probability: Floats, frame_from_crop: Floats, *, size: tuple[int, int]) -> Image:

@@ -138,8 +138,8 @@ def get_timeline(
     if report.judged is None:
         return TimelineView(state=report.job.state, points=[])
     points = jobs.timeline(parts.db, tenant=caller.tenant, job_id=job_id, person_id=query.person_id)
-    masks = job_link(parts.base_url, report.job.id) + "/masks/"
-    return TimelineView.of(points, state=report.job.state, masks=masks)
+    job = job_link(parts.base_url, report.job.id)
+    return TimelineView.of(points, state=report.job.state, job=job)
 
 
 @router.get(
@@ -152,6 +152,18 @@ def get_mask(
 ) -> Response:
     """Fetch a mask: grey, as large as the frame, 255 = certainly manipulated."""
     return _picture(request, _artifact(parts, caller, job_id, mask_id, ArtifactKind.MASK))
+
+
+@router.get(
+    "/{job_id}/attention/{attention_id}",
+    response_class=Response,
+    responses={**PICTURE, **problems(401, 403, 404, 503)},
+)
+def get_attention(
+    job_id: str, attention_id: str, request: Request, caller: Reader, parts: PartsOf
+) -> Response:
+    """Fetch a look at a person, and over it where the classifier looked, brightest where most."""
+    return _picture(request, _artifact(parts, caller, job_id, attention_id, ArtifactKind.ATTENTION))
 
 
 @router.get(

@@ -115,7 +115,12 @@ class Service:
 def filled(path: str, row_id: str, **others: str) -> str:
     """Put an id, whatever it is the id of, into the path of a route."""
     places = ("job_id", "rerun_id", "run_id")
-    parts = {"mask_id": "p1-000126", "person_id": "p1", "step": "20"}
+    parts = {
+        "mask_id": "p1-000126",
+        "attention_id": "p1-attention-000126",
+        "person_id": "p1",
+        "step": "20",
+    }
     return path.format(**{**dict.fromkeys(places, row_id), **parts, **others})
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.domain.access import Scope
-from app.domain.evidence import DetectorName, Observation
+from app.domain.evidence import ArtifactKind, DetectorName, Observation
 from app.domain.job import JobState, Progress, Stage
 from app.domain.verdict import Label
 from app.services import jobs, leases
@@ -188,7 +188,10 @@ def test_a_timeline_tells_when_each_person_looked_manipulated(
     analysis = make_analysis(
         make_person(make_finding(observations=(first, second))),
         make_person(make_finding(observations=(other,)), id="p2"),
-        artifacts=(make_artifact(pts_s=4.2, frame_index=126, area=0.25),),
+        artifacts=(
+            make_artifact(pts_s=4.2, frame_index=126, area=0.25),
+            make_artifact(ArtifactKind.ATTENTION, pts_s=5.0, frame_index=150),
+        ),
     )
     verdict = make_verdict(by_person={"p1": 0.94, "p2": 0.02})
     path = f"/v1/jobs/{service.succeeded(analysis=analysis, verdict=verdict)}"
@@ -204,6 +207,9 @@ def test_a_timeline_tells_when_each_person_looked_manipulated(
     assert points[0]["mask"] == f"{path}/masks/p1-000126"
     assert points[0]["fake_area"] == 0.25
     assert "mask" not in points[1]
+    assert "attention" not in points[0]
+    assert points[1]["attention"] == f"{path}/attention/p1-attention-000150"
+    assert desk.get(points[1]["attention"]).content == PNG
     assert of_one == points[2:]
     assert desk.get(points[0]["mask"]).content == PNG
     assert desk.get(f"{path}/timeline", params={"person_id": "p9"}).status_code == 404
@@ -223,7 +229,7 @@ def test_persons_are_listed_with_what_each_detector_said(
     assert answer["persons"][0]["evidence"][0]["detector"] == "pixel_segmenter"
 
 
-@pytest.mark.parametrize("part", ["masks/p1-000126", "crops/p1"])
+@pytest.mark.parametrize("part", ["masks/p1-000126", "attention/p1-attention-000126", "crops/p1"])
 def test_a_picture_cannot_be_taken_for_a_page(
     service: Service, desk: httpx.Client, part: str
 ) -> None:
@@ -267,6 +273,8 @@ def test_a_mask_is_not_a_crop_and_a_crop_is_not_a_mask(
     path = f"/v1/jobs/{service.succeeded()}"
 
     for part in ("crops/p1-000126", "masks/p1", "masks/p1-000127", "masks/..%2f..", "crops/%00"):
+        assert (part, 404) == (part, desk.get(f"{path}/{part}").status_code)
+    for part in ("attention/p1-000126", "masks/p1-attention-000126", "attention/p1"):
         assert (part, 404) == (part, desk.get(f"{path}/{part}").status_code)
 
 

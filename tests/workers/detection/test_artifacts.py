@@ -11,8 +11,13 @@ from app.domain.evidence import ArtifactKind
 from app.domain.media import Box
 from tests.make_faces import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, make_clip, make_sample, make_track
 from workers.detection.align import LEFT_EYE, NOSE_TIP, RIGHT_EYE
-from workers.detection.artifacts import best_look, crop_artifact, mask_artifact
-from workers.detection.stage import CROP_SIDE_PX, FaceClip, PixelMask
+from workers.detection.artifacts import (
+    attention_artifact,
+    best_look,
+    crop_artifact,
+    mask_artifact,
+)
+from workers.detection.stage import CROP_SIDE_PX, AttentionMap, FaceClip, PixelMask
 
 
 def mask_of(probability: np.ndarray, *, affine: list[list[float]] | None = None) -> PixelMask:
@@ -150,3 +155,34 @@ def test_the_crop_is_stored_as_it_was_seen() -> None:
 
 def test_somebody_with_no_look_has_no_crop() -> None:
     assert crop_artifact(make_clip(make_track(samples=0))) is None
+
+
+def test_attention_is_laid_over_the_look_brighter_the_more_it_matters() -> None:
+    sample = make_sample(4.2, frame_index=126)
+    sample = replace(sample, crop=np.full_like(sample.crop, (120, 90, 60)))
+    weight = np.linspace(0, 1, CROP_SIDE_PX, dtype=np.float32)[None].repeat(CROP_SIDE_PX, axis=0)
+
+    artifact = attention_artifact(make_clip(), AttentionMap(sample=sample, weight=weight))
+
+    assert (artifact.id, artifact.kind) == ("p1-attention-000126", ArtifactKind.ATTENTION)
+    assert (artifact.pts_s, artifact.frame_index) == (4.2, 126)
+    assert artifact.sha256 == hashlib.sha256(artifact.png).hexdigest()
+    assert artifact.box_px is None
+    picture = decoded(artifact.png)[..., ::-1]
+    assert picture.shape == (CROP_SIDE_PX, CROP_SIDE_PX, 3)
+    assert np.ptp(picture[0, 0]) == 0  # grey, as the look is where nothing matters
+    assert picture[0, 0, 0] == cv2.cvtColor(sample.crop, cv2.COLOR_RGB2GRAY)[0, 0]
+    red, green, blue = picture[0, -1].astype(int)
+    assert min(red, green) > blue + 50  # yellow
+    assert picture[0, -1].mean() > picture[0, 0].mean()
+
+
+def test_the_longest_name_of_a_picture_can_be_stored() -> None:
+    sample = make_sample(1.0, frame_index=9_999_999)
+    weight = np.ones((CROP_SIDE_PX, CROP_SIDE_PX), np.float32)
+
+    artifact = attention_artifact(
+        make_clip(person_id="p9999"), AttentionMap(sample=sample, weight=weight)
+    )
+
+    assert len(artifact.id) <= 32
