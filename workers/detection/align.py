@@ -150,6 +150,26 @@ def warp(source: Image, source_from_target: Floats, *, size: tuple[int, int]) ->
     return np.asarray(drawn, dtype=np.uint8)
 
 
+def fitted(points_px: Floats, onto_px: Floats, *, may_shear: bool = False) -> Floats:
+    """
+    Find what brings points `[N, 2]` closest onto others, by least squares, `[2, 3]`.
+
+    Args:
+        may_shear: any affine will do; else a similarity is wanted.
+    """
+    points, onto = points_px.astype(np.float64), onto_px.astype(np.float64)
+    x, y = points.T
+    one, none = np.ones_like(x), np.zeros_like(x)
+    if may_shear:
+        solved = np.linalg.lstsq(np.stack([x, y, one], axis=1), onto, rcond=None)[0]
+        return np.asarray(solved.T, np.float32)
+    unknowns = np.concatenate(
+        [np.stack([x, -y, one, none], axis=1), np.stack([y, x, none, one], axis=1)]
+    )
+    a, b, right, down = np.linalg.lstsq(unknowns, onto.T.ravel(), rcond=None)[0]
+    return np.array([[a, -b, right], [b, a, down]], np.float32)
+
+
 def sharpness(picture: Image) -> float:
     """Return the variance of the Laplacian of the grey picture."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from workers.detection.align import fitted
 from workers.detection.stage import Floats, Image
 from workers.training.recipe import Section, Share
 
@@ -354,24 +355,6 @@ def through_jpeg(picture: Image, *, quality: int) -> Image:
 def transformed(points_px: Floats, affine: Floats) -> Floats:
     """Put points `[N, 2]` through an affine `[2, 3]`."""
     return np.asarray(points_px @ affine[:, :2].T + affine[:, 2], np.float32)
-
-
-def fitted(points_px: Floats, onto_px: Floats, *, may_shear: bool = False) -> Floats:
-    """
-    Find what brings points `[N, 2]` closest onto others, by least squares: a similarity, or any
-    affine where it `may_shear`. `[2, 3]`.
-    """
-    points, onto = points_px.astype(np.float64), onto_px.astype(np.float64)
-    x, y = points.T
-    one, none = np.ones_like(x), np.zeros_like(x)
-    if may_shear:
-        solved = np.linalg.lstsq(np.stack([x, y, one], axis=1), onto, rcond=None)[0]
-        return np.asarray(solved.T, np.float32)
-    unknowns = np.concatenate(
-        [np.stack([x, -y, one, none], axis=1), np.stack([y, x, none, one], axis=1)]
-    )
-    a, b, right, down = np.linalg.lstsq(unknowns, onto.T.ravel(), rcond=None)[0]
-    return np.array([[a, -b, right], [b, a, down]], np.float32)
 
 
 def soft_mask(

@@ -6,13 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from tests.workers.training.make_bank import make_look
+from workers.detection.align import fitted
 from workers.training.synth import (
     Look,
     SynthOptions,
     cross_blend,
     detail_ratio,
     drawn,
-    fitted,
     self_blend,
     soft_mask,
     transformed,

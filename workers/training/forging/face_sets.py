@@ -29,6 +29,7 @@ from app.errors import DISK_FULL, InsufficientStorage, RejectedMedia
 from app.settings import Settings
 from workers.detection import align
 from workers.detection.faces import SAME_FACE
+from workers.detection.identity import SAME_PERSON, FaceEmbedder, likeness, one_person
 from workers.detection.stage import LANDMARKS, Floats, Image
 from workers.kit import face_networks
 from workers.training.bank import mapped
@@ -36,13 +37,7 @@ from workers.training.clips import open_clip
 from workers.training.errors import BadDataset
 from workers.training.forging import coverage, views
 from workers.training.forging.coverage import Expression
-from workers.training.forging.identity import (
-    SAME_PERSON,
-    FaceEmbedder,
-    likeness,
-    load_embedder,
-    one_person,
-)
+from workers.training.forging.identity import load_embedder
 from workers.training.forging.skin import oddest, skin, tints
 from workers.training.forging.views import STORED_PX
 from workers.training.layouts import PICTURE_SUFFIXES

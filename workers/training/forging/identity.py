@@ -1,89 +1,20 @@
 """
-Whose face is it? A third party's network, opt-in, turns a face into a direction.
+Does a forged face show whom it should? Asked of a third party's network, which is opt-in.
 
-Two faces of one person point about the same way. The network does not come with the program:
-`deepverdict models pull mobilefacenet` fetches it, and whatever asks for it goes without where it
-was not pulled.
+Our own network for this learned from the third party's; a forger that is measured, or chosen, by it
+would be measured by less. `deepverdict models pull mobilefacenet` fetches it, and whatever asks for
+it goes without where it was not pulled.
 """
-
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from app.settings import Settings
 from models.registry import Presence
-from workers.detection import align
-from workers.detection.landmarks import Network
-from workers.detection.stage import Floats, Image
+from workers.detection.identity import MobileFaceNet
 from workers.kit import build_registry
-from workers.training.synth import fitted
 
 NETWORK = "mobilefacenet"
-SIDE_PX = 112
-DIMENSIONS = 128
-INPUT, OUTPUT = "input", "output"
-SAME_PERSON = 0.45
-"""Cosine from which two faces, or the median faces of two sets, are one person's.
-
-Measured on 1,728 faces of the 72 real clips of `manifests/media-2026-11.csv`, 24 of each. Median
-faces of clips: of two groups of people 0.43 at most (2,469 pairs); of one person 0.46 at least, and
-0.54 in all but one of 72 pairs. Single faces: beside the median of their own clip all but one are
-over it, which lies under a caption; beside that of another group's clip 8 in 118,512 are."""
-
-_TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ],
-    np.float32,
-)
-"""Where left eye, right eye, tip of the nose, left and right corner of the mouth lie in what such
-networks learn from. Deng et al., "ArcFace", CVPR 2019; left and right are the viewer's."""
 
 
-class FaceEmbedder:
-    """
-    Tells faces apart by MobileFaceNet.
-
-    Source: Chen et al., "MobileFaceNets", CCBR 2018; trained with the loss of Deng et al.,
-    "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019.
-
-    Args:
-        network: takes `[1, 3, 112, 112]` BGR, (x - 127.5) / 127.5, gives `[1, DIMENSIONS]`.
-        sha256: of its bytes.
-    """
-
-    def __init__(self, network: Network, *, sha256: str) -> None:
-        self._network = network
-        self._output = network.output_names.index(OUTPUT)
-        self.sha256 = sha256
-
-    def embed(self, pictures: Sequence[Image], landmarks_px: Sequence[Floats]) -> Floats:
-        """
-        Return a unit vector for each face, `[N, DIMENSIONS]`.
-
-        Args:
-            pictures: `[H, W, 3]` each.
-            landmarks_px: `[468, 2]` each, pixels of the picture.
-        """
-        vectors = [
-            self._embed(picture, points)
-            for picture, points in zip(pictures, landmarks_px, strict=True)
-        ]
-        return np.stack(vectors) if vectors else np.zeros((0, DIMENSIONS), np.float32)
-
-    def _embed(self, picture: Image, points_px: Floats) -> Floats:
-        face = aligned(picture, points_px)
-        batch = (face[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) - 127.5) / 127.5
-        vector = self._network.run({INPUT: batch})[self._output].reshape(DIMENSIONS)
-        return unit(vector.astype(np.float32))
-
-
-def load_embedder(settings: Settings) -> FaceEmbedder | None:
+def load_embedder(settings: Settings) -> MobileFaceNet | None:
     """
     Load the network; None where it was not pulled.
 
@@ -94,39 +25,4 @@ def load_embedder(settings: Settings) -> FaceEmbedder | None:
     if registry.status(NETWORK).word is Presence.MISSING:
         return None
     network = registry.load(NETWORK)
-    return FaceEmbedder(network, sha256=network.sha256)
-
-
-def aligned(picture: Image, points_px: Floats) -> Image:
-    """Return a face as such networks want it, `[112, 112, 3]` RGB."""
-    eyes_and_mouth = [
-        points_px[list(align.LEFT_EYE)].mean(axis=0),
-        points_px[list(align.RIGHT_EYE)].mean(axis=0),
-        points_px[align.NOSE_TIP],
-        *points_px[list(align.MOUTH)],
-    ]
-    picture_from_face = fitted(_TEMPLATE, np.stack(eyes_and_mouth))
-    return align.warp(np.asarray(picture), picture_from_face, size=(SIDE_PX, SIDE_PX))
-
-
-def one_person(vectors: Floats) -> Floats:
-    """
-    Return the median direction of the person that most of the faces show, `[D]`.
-
-    Args:
-        vectors: `[N, D]` unit vectors, N at least 1.
-    """
-    neighbours = vectors @ vectors.T >= SAME_PERSON
-    most_seen = neighbours[int(neighbours.sum(axis=1).argmax())]
-    return unit(np.median(vectors[most_seen], axis=0).astype(np.float32))
-
-
-def likeness(a: Floats, b: Floats) -> float:
-    """Return the cosine of two unit vectors, in [-1, 1]."""
-    return float(a @ b)
-
-
-def unit(vector: NDArray[np.float32]) -> Floats:
-    """Return a vector `[..., D]` of length 1 along its last axis; nought stays nought."""
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
+    return MobileFaceNet(network, sha256=network.sha256)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from models.nets.forger import Forger, Identity
 from workers.detection.face_regions import energy, hull_mask
+from workers.detection.identity import FaceEmbedder, unit
 from workers.detection.stage import Floats
 from workers.training.forging.face_sets import FaceSet
-from workers.training.forging.identity import FaceEmbedder, unit
 from workers.training.forging.losses import ssim
 from workers.training.forging.runs import Pictures, draw, laid_over
 from workers.training.forging.views import points_in_view, view_of_stored

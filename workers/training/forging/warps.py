@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.utils.data import Dataset
 
+from workers.detection.align import fitted
 from workers.detection.stage import Floats, Image
 from workers.training.forging import views
 from workers.training.forging.face_sets import FaceSet, SetFace
@@ -25,7 +26,7 @@ from workers.training.forging.views import STORED_PX, STORED_VIEW_PX
 from workers.training.landmark_views import REGIONS
 from workers.training.pairs import ENDLESS
 from workers.training.recipe import Section, Share
-from workers.training.synth import fitted, transformed
+from workers.training.synth import transformed
 
 GRID = 5
 _MIDDLE = (STORED_PX - 1) / 2

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.detection.align import FaceRegion
+from workers.detection.align import FaceRegion, fitted
 from workers.detection.stage import Floats, Image
 from workers.training.forging.views import share_off_frame
 from workers.training.placing import cut_out, points_in_crop
@@ -21,7 +21,6 @@ from workers.training.swapping.choices import Compositing, Resample
 from workers.training.synth import (
     Hull,
     cloned,
-    fitted,
     outline,
     redrawn,
     through_jpeg,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from app.settings import Settings
 from workers.detection.faces import FaceFollower
+from workers.detection.identity import SAME_PERSON, FaceEmbedder, likeness, one_person
 from workers.detection.stage import LANDMARKS, FaceClip, Floats, Frame
 from workers.kit import FaceNetworks
-from workers.training.forging.identity import SAME_PERSON, FaceEmbedder, likeness, one_person
 from workers.training.synth import transformed
 
 Whose = Callable[[FaceClip], float]

@@ -17,13 +17,13 @@ from torch import nn
 from app.settings import Settings
 from models.nets.critic import Critic, CriticNorm
 from models.nets.forger import IDENTITIES, Forger, ForgerShape, Norm
+from workers.detection.identity import FaceEmbedder
 from workers.detection.stage import Image
 from workers.training import checkpoints
 from workers.training.errors import BadRecipe
 from workers.training.forging import schedule
 from workers.training.forging.face_sets import CurationOptions, FaceSet
 from workers.training.forging.features import load_features
-from workers.training.forging.identity import FaceEmbedder
 from workers.training.forging.losses import ForgerLosses, LossOptions
 from workers.training.forging.measures import measure
 from workers.training.forging.previews import preview_sheet

@@ -10,6 +10,15 @@ from rich.console import Console
 from app.settings import Settings
 from models.pull import pull
 from tests.workers.training.forging.make_sets import astronaut
+from workers.detection.identity import (
+    SAME_PERSON,
+    SIDE_PX,
+    FaceEmbedder,
+    aligned,
+    likeness,
+    one_person,
+    unit,
+)
 from workers.detection.stage import Floats
 from workers.kit import build_registry, face_networks
 from workers.training.errors import BadDataset
@@ -19,17 +28,7 @@ from workers.training.forging.face_sets import (
     check_two_people,
     curate,
 )
-from workers.training.forging.identity import (
-    NETWORK,
-    SAME_PERSON,
-    SIDE_PX,
-    FaceEmbedder,
-    aligned,
-    likeness,
-    load_embedder,
-    one_person,
-    unit,
-)
+from workers.training.forging.identity import NETWORK, load_embedder
 from workers.training.placing import FacePlacer
 
 ONE, SAME_AGAIN, ANOTHER = (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.make_faces import make_clip, make_sample, make_track
+from workers.detection.identity import unit
 from workers.detection.stage import LANDMARKS, FaceClip, Floats, Image
-from workers.training.forging.identity import unit
 from workers.training.swapping.places import Scene, chosen, largest, other_than, places
 
 RATE_HZ = 25.0
