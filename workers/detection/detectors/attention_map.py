@@ -187,11 +187,16 @@ def _apart() -> Doubles:
 def _hidden(crop: Image) -> Iterator[Image]:
     """Hide one place of a crop after the other, row by row."""
     seen = crop.astype(np.float32)
-    blurred = cv2.GaussianBlur(seen, (0, 0), BLUR_PX)
-    for down in _windows():
-        for across in _windows():
-            share = (down[:, None] * across)[..., None]
-            yield np.rint(seen + share * (blurred - seen)).astype(np.uint8)
+    change = cv2.GaussianBlur(seen, (0, 0), BLUR_PX) - seen
+    bands = [(slice(*np.flatnonzero(side)[[0, -1]] + [0, 1]), side) for side in _windows()]
+    for rows, down in bands:
+        for columns, across in bands:
+            share = (down[rows, None] * across[columns])[..., None]
+            hidden = crop.copy()
+            hidden[rows, columns] = np.rint(
+                seen[rows, columns] + share * change[rows, columns]
+            ).astype(np.uint8)
+            yield hidden
 
 
 def _weight(fall: Doubles) -> Floats:

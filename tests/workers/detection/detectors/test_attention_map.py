@@ -15,6 +15,7 @@ from workers.detection.detectors.attention_map import LOOKS, AttentionMapper
 from workers.detection.stage import FaceClip, FaceSample
 from workers.kit import build_registry
 
+CLIP = make_clip(make_track(frames=90))
 CORNER = (slice(0, 64), slice(192, 256))  # top right
 
 
@@ -77,7 +78,7 @@ def suspicion(fake_probability: float) -> dict[DetectorName, Finding]:
     ids=["corner", "middle", "chin"],
 )
 def test_the_map_lies_where_the_network_looked(part: tuple[slice, slice]) -> None:
-    examination = AttentionMapper(Peephole(part)).examine(make_clip(), suspicion(0.9))
+    examination = AttentionMapper(Peephole(part)).examine(CLIP, suspicion(0.9))
 
     assert len(examination.attention) == LOOKS
     for attention in examination.attention:
@@ -95,13 +96,13 @@ def test_the_map_lies_where_the_network_looked(part: tuple[slice, slice]) -> Non
 def test_it_asks_a_network_so_many_times_and_no_more() -> None:
     network = Peephole()
 
-    AttentionMapper(network).examine(make_clip(), suspicion(0.9))
+    AttentionMapper(network).examine(CLIP, suspicion(0.9))
 
     assert network.asked == 150
 
 
 def test_it_looks_at_the_most_suspect_looks_by_time() -> None:
-    clip = make_clip()
+    clip = CLIP
     said = [0.5] * 16
     said[11], said[2], said[7] = 0.99, 0.9, 0.95
     prior = {DetectorName.FRAME_CLASSIFIER: opinion(clip.samples, said)}
@@ -115,7 +116,7 @@ def test_it_looks_at_the_most_suspect_looks_by_time() -> None:
 
 
 def test_where_the_classifier_said_nothing_it_looks_evenly() -> None:
-    clip = make_clip()
+    clip = CLIP
     silent = Abstention(detector=DetectorName.FRAME_CLASSIFIER, reason=AbstainReason.CRASHED)
 
     for prior in ({}, {DetectorName.FRAME_CLASSIFIER: silent}):
@@ -128,7 +129,7 @@ def test_where_the_classifier_said_nothing_it_looks_evenly() -> None:
 def test_of_somebody_whom_nobody_suspects_there_is_nothing_to_show() -> None:
     network = Peephole()
 
-    evidence = AttentionMapper(network).examine(make_clip(), suspicion(0.49)).evidence
+    evidence = AttentionMapper(network).examine(CLIP, suspicion(0.49)).evidence
 
     assert isinstance(evidence, Abstention)
     assert evidence.reason is AbstainReason.TOO_FEW_FINDINGS
@@ -142,13 +143,13 @@ def test_a_calibrated_network_says_itself_from_where_on_somebody_is_suspect() ->
 
     mapper = AttentionMapper(network)
 
-    assert isinstance(mapper.examine(make_clip(), suspicion(0.2)).evidence, Finding)
-    assert isinstance(mapper.examine(make_clip(), suspicion(0.19)).evidence, Abstention)
+    assert isinstance(mapper.examine(CLIP, suspicion(0.2)).evidence, Finding)
+    assert isinstance(mapper.examine(CLIP, suspicion(0.19)).evidence, Abstention)
 
 
 @pytest.mark.parametrize("network", [Blank(), Peephole(sign=-1)], ids=["blank", "against"])
 def test_where_hiding_lowers_nothing_there_is_no_map(network: Peephole) -> None:
-    examination = AttentionMapper(network).examine(make_clip(), suspicion(0.9))
+    examination = AttentionMapper(network).examine(CLIP, suspicion(0.9))
 
     assert examination.attention == ()
     assert isinstance(examination.evidence, Finding)
@@ -158,7 +159,7 @@ def test_where_hiding_lowers_nothing_there_is_no_map(network: Peephole) -> None:
 
 
 def test_the_shares_of_the_parts_of_a_face_are_one_together() -> None:
-    finding = AttentionMapper(Peephole()).examine(make_clip(), suspicion(0.9)).evidence
+    finding = AttentionMapper(Peephole()).examine(CLIP, suspicion(0.9)).evidence
 
     assert isinstance(finding, Finding)
     shares = {k: v for k, v in finding.measurements.items() if k.startswith("share_of_attention_")}
@@ -170,7 +171,7 @@ def test_the_shares_of_the_parts_of_a_face_are_one_together() -> None:
 
 
 def test_a_face_whose_landmarks_are_lost_has_a_map_and_no_shares() -> None:
-    track = make_track()
+    track = make_track(frames=90)
     lost = make_clip(replace(track, landmarks_px=np.full_like(track.landmarks_px, np.nan)))
 
     examination = AttentionMapper(Peephole()).examine(lost, suspicion(0.9))
@@ -181,9 +182,7 @@ def test_a_face_whose_landmarks_are_lost_has_a_map_and_no_shares() -> None:
 
 
 def test_the_same_person_has_the_same_map_twice() -> None:
-    first, second = (
-        AttentionMapper(Peephole()).examine(make_clip(), suspicion(0.9)) for _ in range(2)
-    )
+    first, second = (AttentionMapper(Peephole()).examine(CLIP, suspicion(0.9)) for _ in range(2))
 
     assert first.evidence == second.evidence
     for one, other in zip(first.attention, second.attention, strict=True):
@@ -209,13 +208,13 @@ def test_a_person_who_is_hardly_seen_is_not_asked_about(
 
 def test_a_network_that_answers_no_number_is_a_fault() -> None:
     with pytest.raises(ValueError, match="not a number"):
-        AttentionMapper(Garbled()).examine(make_clip(), suspicion(0.9))
+        AttentionMapper(Garbled()).examine(CLIP, suspicion(0.9))
 
 
 def test_the_shipped_classifier_can_be_asked() -> None:
     model = build_registry(Settings(_env_file=None)).load("frame_classifier")
 
-    evidence = AttentionMapper(model).examine(make_clip(), {}).evidence
+    evidence = AttentionMapper(model).examine(CLIP, {}).evidence
 
     assert isinstance(evidence, Finding)
     assert evidence.model == model.versioned_name
