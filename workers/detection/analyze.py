@@ -29,7 +29,12 @@ from app.domain.worker import WorkerCondition
 from app.errors import RejectedMedia, ServiceError
 from app.settings import AnalysisSettings, MediaLimits
 from workers.detection import overlay
-from workers.detection.artifacts import attention_artifact, crop_artifact, mask_artifact
+from workers.detection.artifacts import (
+    attention_artifact,
+    crop_artifact,
+    frame_artifact,
+    mask_artifact,
+)
 from workers.detection.contact_sheet import SheetRow, contact_sheet
 from workers.detection.decode import Probe, Sandbox, VideoStream, open_video
 from workers.detection.faces import FaceFollower, Followed
@@ -45,6 +50,7 @@ from workers.detection.stage import (
     Sound,
     check_order,
 )
+from workers.detection.telling import Shown, telling
 
 Report = Callable[[Progress], None]
 
@@ -443,7 +449,7 @@ def _ask(detector: Detector, clip: FaceClip, prior: Mapping[DetectorName, Eviden
 
 
 def _artifacts(seen: Sequence[_Seen], timings: dict[str, float]) -> tuple[Artifact, ...]:
-    """Draw what is to be kept: everybody's best look, every mask and every map of attention."""
+    """Draw what is to be kept: best looks, masks, maps of attention, and what tells most."""
     began = time.monotonic()
     artifacts: list[Artifact] = []
     for s in seen:
@@ -451,6 +457,8 @@ def _artifacts(seen: Sequence[_Seen], timings: dict[str, float]) -> tuple[Artifa
         artifacts += [crop] if crop else []
         artifacts += [mask_artifact(s.clip, mask) for mask in s.masks]
         artifacts += [attention_artifact(s.clip, map_) for map_ in s.attention]
+    shown = [Shown(person=s.person, clip=s.clip, masks=s.masks) for s in seen]
+    artifacts += [frame_artifact(m.clip, m.look, m.mask) for m in telling(shown)]
     timings["artifacts_s"] = time.monotonic() - began
     return tuple(artifacts)
 
