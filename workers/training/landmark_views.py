@@ -181,7 +181,7 @@ class LandmarkViews(Dataset[Example]):
             picture = self._covered(picture, random, least=0.75, most=1.0)
         elif random.random() < options.partly_covered:
             picture = self._covered(picture, random, least=0.1, most=0.4)
-        return View(_mistreated(picture, options.mistreated, random), points, sight)
+        return View(mistreated(picture, options.mistreated, random), points, sight)
 
     def _before_something(self, crop: Image, random: np.random.Generator) -> Image:
         """Fill what was beyond the frame: black borders say where the face of a still is."""
@@ -290,8 +290,14 @@ def _shuffled(picture: Image, random: np.random.Generator) -> Image:
     return np.ascontiguousarray(mixed.swapaxes(1, 2).reshape(SIDE_PX, SIDE_PX, 3))
 
 
-def _mistreated(picture: Image, share: float, random: np.random.Generator) -> Image:
-    """Change light, sharpness, grain and coding, each now and then."""
+def mistreated(picture: Image, share: float, random: np.random.Generator) -> Image:
+    """
+    Change light, sharpness, grain and coding, each now and then.
+
+    Args:
+        picture: `[S, S, 3]`.
+        share: of the pictures whose light is changed; the rest happens to about half as many.
+    """
     light, blur, grain, coding = random.random(4) < share * np.array([1.0, 0.45, 0.4, 0.5])
     out: NDArray[Any] = picture
     if light:
@@ -299,7 +305,7 @@ def _mistreated(picture: Image, share: float, random: np.random.Generator) -> Im
     if blur:
         out = _softened(out, random)
     if grain:
-        out = _grainy(out, SIDE_PX, float(random.uniform(1, 12)), random)
+        out = _grainy(out, len(out), float(random.uniform(1, 12)), random)
     if coding:
         quality = int(random.integers(20, 95))
         _, packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -322,9 +328,10 @@ def _softened(picture: NDArray[Any], random: np.random.Generator) -> NDArray[Any
     """Blur a picture, or take it through a smaller size."""
     if random.random() < 0.5:  # noqa: PLR2004 - a coin
         return cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.4, 1.8)))
-    small = int(random.integers(SIDE_PX // 4, SIDE_PX))
+    side_px = len(picture)
+    small = int(random.integers(side_px // 4, side_px))
     out = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
-    return cv2.resize(out, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(out, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
 
 
 def _grainy(

@@ -39,11 +39,18 @@ def _landmarks(raw: Raw) -> "ServedTask":
     return LandmarksTask(raw)
 
 
+def _embedding(raw: Raw) -> "ServedTask":
+    from workers.training.tasks.embedding import EmbeddingTask  # noqa: PLC0415
+
+    return EmbeddingTask(raw)
+
+
 TASKS: dict[str, Callable[[Raw], "ServedTask"]] = {
     "classifier": _classifier,
     "segmenter": _segmenter,
     "detector": _detector,
     "landmarks": _landmarks,
+    "embedding": _embedding,
 }
 
 SERVED_AS = {
@@ -51,6 +58,7 @@ SERVED_AS = {
     "segmenter": "fake_segmenter",
     "detector": "face_detector",
     "landmarks": "face_landmarks",
+    "embedding": "face_embedding",
 }
 """How the manifest calls the network that a task makes."""
 
