@@ -23,9 +23,11 @@ from app.domain.evidence import (
     Person,
 )
 from app.domain.evidence import Provenance as ProvenanceFacts
+from app.domain.fusion import Interval
 from app.domain.job import Actor, JobError, JobState, Priority, Stage
 from app.domain.job import Progress as JobProgress
 from app.domain.media import CredentialState, Origin, VideoFacts
+from app.domain.policy import PointName
 from app.domain.report import JobReport, JobSummary, Judged
 from app.domain.verdict import Label, Verdict
 
@@ -73,12 +75,30 @@ class ProgressView(View):
         return cls(stage=progress.stage, fraction=progress.fraction)
 
 
+class IntervalView(View):
+    """Where a probability lies with 95 % confidence, as far as the policy's own fit goes."""
+
+    low: Probability
+    high: Probability
+
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """Show an interval."""
+        return cls(low=interval.low, high=interval.high)
+
+
 class VerdictView(View):
     """What may be said of the video, with the words and numbers it rests on."""
 
     label: Label
     fake_probability: Probability | None = Field(
         description="Of the most suspect person; 1 = certainly manipulated. Null where unknown."
+    )
+    interval: IfAny[IntervalView | None] = Field(
+        default=None, description="Of `fake_probability`; absent where it is not known."
+    )
+    operating_point: IfAny[PointName | None] = Field(
+        default=None, description="By whose lines, see `GET /v1/policy`; absent in old verdicts."
     )
     reasons: list[str]
     statement: str = Field(description="A sentence an editor may quote.")
@@ -91,6 +111,8 @@ class VerdictView(View):
         return cls(
             label=verdict.label,
             fake_probability=verdict.fake_probability,
+            interval=None if verdict.interval is None else IntervalView.of(verdict.interval),
+            operating_point=verdict.operating_point,
             reasons=list(verdict.reasons),
             statement=verdict.statement,
             caveat=verdict.caveat,
@@ -195,11 +217,21 @@ class PersonView(View):
     frames: int = Field(description="In how many frames the face was followed.")
     median_face_px: float = Field(description="Side of the face box.")
     fake_probability: IfAny[Probability | None] = None
+    interval: IfAny[IntervalView | None] = Field(
+        default=None, description="Of `fake_probability`; absent where it is not known."
+    )
     best_crop: IfAny[str | None] = Field(default=None, description="Link to the best face, PNG.")
     evidence: list[EvidenceView]
 
     @classmethod
-    def of(cls, person: Person, *, fake_probability: float | None, best_crop: str | None) -> Self:
+    def of(
+        cls,
+        person: Person,
+        *,
+        fake_probability: float | None,
+        interval: Interval | None = None,
+        best_crop: str | None,
+    ) -> Self:
         """Show a person with what the verdict's policy made of the evidence."""
         return cls(
             id=person.id,
@@ -208,6 +240,7 @@ class PersonView(View):
             frames=person.frames,
             median_face_px=person.median_face_px,
             fake_probability=fake_probability,
+            interval=None if interval is None else IntervalView.of(interval),
             best_crop=best_crop,
             evidence=[EvidenceView.of(e) for e in person.evidence],
         )
@@ -362,6 +395,9 @@ class JobView(AnalysisView, JobHead):
 
     updated_at: datetime
     attempt: int = Field(description="How often a worker has begun.")
+    operating_point: IfAny[PointName | None] = Field(
+        default=None, description="As asked for; the verdict says by which it was made."
+    )
     sha256: str = Field(description="Of the bytes that were received and will be analysed.")
     size_bytes: int
 
@@ -378,6 +414,7 @@ class JobView(AnalysisView, JobHead):
             rerun_of=job.rerun_of,
             progress=ProgressView.of(job.progress),
             attempt=job.attempt,
+            operating_point=job.operating_point,
             sha256=job.sha256,
             size_bytes=job.size_bytes,
             created_at=job.created_at,
@@ -458,6 +495,7 @@ def person_views(judged: Judged | None, *, crops: str | None) -> list[PersonView
         PersonView.of(
             person,
             fake_probability=judged.verdict.by_person.get(person.id),
+            interval=judged.verdict.intervals_by_person.get(person.id),
             best_crop=f"{crops}{person.id}" if crops and person.id in with_crop else None,
         )
         for person in judged.persons

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from app.domain.evidence import ArtifactKind
 from app.domain.job import Actor, JobError
 from app.domain.job import Progress as JobProgress
-from app.domain.policy import CURRENT
+from app.domain.policy import CURRENT, PointName
 from app.domain.report import Judged
 from app.domain.verdict import decide
 from app.errors import RejectedMedia
@@ -34,10 +34,18 @@ class Scanner:
 
     Args:
         console: where a progress bar is drawn; None draws none.
+        operating_point: by whose lines; the policy's own where None.
     """
 
-    def __init__(self, settings: Settings, *, console: Console | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        console: Console | None,
+        operating_point: PointName | None = None,
+    ) -> None:
         self._analyzer = build_analyzer(settings)
+        self._operating_point = operating_point
         self._console = console
         self._folders: set[Path] = set()
 
@@ -49,7 +57,13 @@ class Scanner:
             error = JobError(code=why.code.value, detail=str(why), actor=Actor.CLIENT)
             return Scanned(view=ScanView.of_rejected(str(file), error), pictures=None)
         analysis = examined.analysis
-        verdict = decide(analysis.persons, analysis.video, analysis.abstentions, CURRENT)
+        verdict = decide(
+            analysis.persons,
+            analysis.video,
+            analysis.abstentions,
+            CURRENT,
+            self._operating_point,
+        )
         judged = Judged.of(analysis, verdict)
         if out is None:
             return Scanned(view=ScanView.of_judged(str(file), judged), pictures=None)

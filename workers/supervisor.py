@@ -311,7 +311,13 @@ class Supervisor(WorkLoop[Claim | OverlayClaim]):
 
     def _conclude(self, claim: Claim, analysis: Analysis, lease: Lease) -> None:
         policy = policy_for(self._networks.models)
-        verdict = decide(analysis.persons, analysis.video, analysis.abstentions, policy)
+        verdict = decide(
+            analysis.persons,
+            analysis.video,
+            analysis.abstentions,
+            policy,
+            claim.operating_point,
+        )
         if lease.insist(lambda: leases.conclude(self._db, claim, analysis, verdict)):
             _log.info(
                 "job.concluded",

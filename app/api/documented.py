@@ -91,6 +91,7 @@ SUBMIT_BODY: dict[str, Any] = {
                         "file": _VIDEO["schema"],
                         "ref_id": {"type": "string", "minLength": 1, "maxLength": 255},
                         "priority": {"$ref": "#/components/schemas/Priority"},
+                        "operating_point": {"$ref": "#/components/schemas/PointName"},
                     },
                 }
             },

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.domain.job import JobState, Priority
 from app.domain.model_version import ModelInUse
+from app.domain.policy import PointName
 from app.domain.report import JobPage
 from app.domain.rerun import Compared, Judgement, RerunReport, RerunWish
 from app.domain.timeline import TimelinePoint
@@ -44,6 +45,11 @@ class SubmitQuery(Query):
     )
     priority: Priority = Field(
         default=Priority.LIVE, description="Live jobs go before batch jobs, whenever they came."
+    )
+    operating_point: PointName | None = Field(
+        default=None,
+        description="How many real clips may be called manipulated: about 1 or 5 in 100. The "
+        "policy's own where you do not say; see `GET /v1/policy`.",
     )
 
 

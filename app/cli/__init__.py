@@ -10,6 +10,7 @@ from app.cli.console import EXIT_REJECTED, err, explained, out, read_settings
 from app.cli.keys import keys_app
 from app.cli.models import models_app
 from app.cli.training import data_app, evaluate, train_app
+from app.domain.policy import PointName
 
 app = typer.Typer(
     name="deepverdict",
@@ -58,12 +59,17 @@ def scan(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write mask PNGs and an overview picture here."),
     ] = None,
+    operating_point: Annotated[
+        PointName | None,
+        typer.Option(help="Call about 1 or 5 of 100 real clips manipulated; usually the policy's."),
+    ] = None,
 ) -> None:
     """
     Judge video files, with no database and no broker, by the networks that come with the program.
 
       deepverdict scan clip.mp4
       deepverdict scan *.mp4 --out pictures/
+      deepverdict scan clip.mp4 --operating-point fpr_1
       deepverdict scan clip.mp4 --json | jq .verdict
 
     Versions that were promoted are for workers: only a database says which is current.
@@ -74,7 +80,7 @@ def scan(
         from app.render import verdict_tables  # noqa: PLC0415  starts fast for --help
         from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
 
-        scanner = Scanner(settings, console=err)
+        scanner = Scanner(settings, console=err, operating_point=operating_point)
         rejected = False
         for file in files:
             scanned = scanner.scan(file, folder)

@@ -13,6 +13,7 @@ from app.db.session import now
 from app.db.tables import JobEventRow, JobRow, VerdictRow
 from app.domain.job import JobError, JobState, Priority, Stage
 from app.domain.media import StoredBlob
+from app.domain.policy import PointName
 from app.domain.verdict import Label
 
 NEXT_FIRST = (JobRow.priority_rank, JobRow.created_at, JobRow.id)
@@ -38,6 +39,7 @@ def insert(
     ref_id: str | None,
     file_name: str | None,
     priority: Priority,
+    operating_point: PointName | None = None,
     rerun: Rerun | None = None,
 ) -> JobRow:
     """Add a queued job; it counts as rung for, since the caller is about to."""
@@ -64,6 +66,7 @@ def insert(
         lease_token=0,
         rerun_id=None if rerun is None else rerun.id,
         rerun_of=None if rerun is None else rerun.of,
+        operating_point=None if operating_point is None else operating_point.value,
     )
     session.add(row)
     session.flush()

@@ -7,7 +7,7 @@ must not change by renaming an attribute. What is read equals what was stored, e
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.db.tables import (
@@ -36,11 +36,14 @@ from app.domain.evidence import (
     Provenance,
     Span,
 )
+from app.domain.fusion import Interval
 from app.domain.job import Actor, Claim, Job, JobError, JobState, Priority, Progress, Stage
 from app.domain.media import Box, Credentials, CredentialState, Origin, VideoFacts
 from app.domain.model_version import Decision, ModelChange, ModelVersion, OperatingPoint
+from app.domain.policy import PointName
 from app.domain.report import ArtifactFacts
-from app.domain.verdict import Label, Verdict
+from app.domain.verdict import Inconclusive, Label, Part, Said, Verdict
+from app.domain.words import Sentence
 from app.domain.worker import LiveWorker, WorkerCondition
 
 Json = dict[str, Any]
@@ -332,6 +335,7 @@ def job_from_row(row: JobRow) -> Job:
         finished_at=row.finished_at,
         error=None if row.error is None else error_from_json(row.error),
         rerun_of=row.rerun_of,
+        operating_point=_point_or_none(row.operating_point),
     )
 
 
@@ -345,13 +349,13 @@ def claim_from_row(row: JobRow) -> Claim:
         blob_key=row.blob_key,
         sha256=row.sha256,
         size_bytes=row.size_bytes,
+        operating_point=_point_or_none(row.operating_point),
     )
 
 
-def person_to_row(
-    job_id: str, position: int, person: Person, fake_probability: float | None
-) -> PersonRow:
-    """Make the row of a person; the evidence has rows of its own."""
+def person_to_row(job_id: str, position: int, person: Person, verdict: Verdict) -> PersonRow:
+    """Make the row of a person and what was decided of them; the evidence has rows of its own."""
+    interval = verdict.intervals_by_person.get(person.id)
     return PersonRow(
         job_id=job_id,
         id=person.id,
@@ -360,7 +364,9 @@ def person_to_row(
         last_s=_finite(person.last_s),
         frames=person.frames,
         median_face_px=_finite(person.median_face_px),
-        fake_probability=_finite_or_none(fake_probability),
+        fake_probability=_finite_or_none(verdict.by_person[person.id]),
+        fake_low=None if interval is None else _finite(interval.low),
+        fake_high=None if interval is None else _finite(interval.high),
     )
 
 
@@ -397,11 +403,16 @@ def verdict_to_row(job_id: str, verdict: Verdict) -> VerdictRow:
         statement=verdict.statement,
         caveat=verdict.caveat,
         policy=verdict.policy,
+        fake_low=None if verdict.interval is None else _finite(verdict.interval.low),
+        fake_high=None if verdict.interval is None else _finite(verdict.interval.high),
+        operating_point=None if verdict.operating_point is None else verdict.operating_point.value,
+        said=[said_to_json(s) for s in verdict.said] or None,
     )
 
 
-def verdict_from_row(row: VerdictRow, by_person: Mapping[str, float | None]) -> Verdict:
+def verdict_from_row(row: VerdictRow, persons: Sequence[PersonRow]) -> Verdict:
     """Put a verdict together again."""
+    intervals = {p.id: _interval(p.fake_low, p.fake_high) for p in persons}
     return Verdict(
         label=Label(row.label),
         fake_probability=row.fake_probability,
@@ -409,8 +420,39 @@ def verdict_from_row(row: VerdictRow, by_person: Mapping[str, float | None]) -> 
         statement=row.statement,
         caveat=row.caveat,
         policy=row.policy,
-        by_person=by_person,
+        by_person={p.id: p.fake_probability for p in persons},
+        interval=_interval(row.fake_low, row.fake_high),
+        intervals_by_person={n: i for n, i in intervals.items() if i is not None},
+        operating_point=_point_or_none(row.operating_point),
+        said=tuple(said_from_json(s) for s in row.said or ()),
     )
+
+
+def said_to_json(said: Said) -> Json:
+    """Spell out a sentence of a verdict."""
+    return {
+        "part": said.part.value,
+        "code": None if said.code is None else said.code.value,
+        "key": said.sentence.key,
+        "values": dict(said.sentence.values),
+    }
+
+
+def said_from_json(body: Json) -> Said:
+    """Read what `said_to_json` wrote."""
+    return Said(
+        part=Part(body["part"]),
+        sentence=Sentence(key=body["key"], values=body["values"]),
+        code=None if body["code"] is None else Inconclusive(body["code"]),
+    )
+
+
+def _interval(low: float | None, high: float | None) -> Interval | None:
+    return None if low is None or high is None else Interval(low=low, high=high)
+
+
+def _point_or_none(name: str | None) -> PointName | None:
+    return None if name is None else PointName(name)
 
 
 def artifact_to_row(job_id: str, position: int, artifact: Artifact) -> ArtifactRow:

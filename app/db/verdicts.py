@@ -31,7 +31,7 @@ def insert(session: Session, row: JobRow, analysis: Analysis, verdict: Verdict) 
     stored.created_at = now(session)
     session.add(stored)
     session.add_all(
-        records.person_to_row(row.id, position, person, verdict.by_person[person.id])
+        records.person_to_row(row.id, position, person, verdict)
         for position, person in enumerate(analysis.persons)
     )
     session.flush()  # persons before what refers to them
@@ -53,13 +53,11 @@ def load(session: Session, row: JobRow) -> Judged | None:
         return None
     assert row.video is not None
     assert row.provenance is not None
-    probabilities = session.execute(
-        select(PersonRow.id, PersonRow.fake_probability)
-        .where(PersonRow.job_id == row.id)
-        .order_by(PersonRow.position)
-    )
+    followed = session.scalars(
+        select(PersonRow).where(PersonRow.job_id == row.id).order_by(PersonRow.position)
+    ).all()
     return Judged(
-        verdict=records.verdict_from_row(stored, dict(probabilities.all())),
+        verdict=records.verdict_from_row(stored, followed),
         video=records.video_from_json(row.video),
         persons=persons(session, row.id),
         abstentions=records.abstentions_from_json(row.abstentions or []),

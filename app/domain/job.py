@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.policy import PointName
+
 
 class JobState(StrEnum):
     """Where a job stands. Wire and database spelling."""
@@ -113,6 +115,7 @@ class Job:
     finished_at: datetime | None
     error: JobError | None
     rerun_of: str | None = None  # the job whose video is analysed again
+    operating_point: PointName | None = None  # None: the policy's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,7 @@ class Claim:
     blob_key: str
     sha256: str
     size_bytes: int
+    operating_point: PointName | None = None  # asked for by who submitted it
 
     @property
     def row_id(self) -> str:

@@ -18,7 +18,7 @@ from app.domain import timeline as timelines
 from app.domain.evidence import Artifact, ArtifactKind
 from app.domain.job import Job, JobState, Priority
 from app.domain.media import StoredBlob
-from app.domain.policy import CURRENT
+from app.domain.policy import CURRENT, PointName
 from app.domain.report import JobPage, JobReport, JobSummary, QueueFigures
 from app.domain.timeline import TimelinePoint
 from app.domain.verdict import Label
@@ -43,6 +43,7 @@ def submit(
     ref_id: str | None,
     file_name: str | None,
     priority: Priority,
+    operating_point: PointName | None = None,
 ) -> Job:
     """
     Record a job of `blob` and ring for a worker once the row is committed.
@@ -61,6 +62,7 @@ def submit(
             ref_id=ref_id,
             file_name=file_name,
             priority=priority,
+            operating_point=operating_point,
         )
         job = job_from_row(row)
     was_rung = bell.ring(job.id)

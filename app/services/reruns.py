@@ -13,6 +13,7 @@ from app.db.session import Database
 from app.db.tables import JobRow, RerunRow, VerdictRow
 from app.domain.job import JobState, Priority
 from app.domain.media import StoredBlob
+from app.domain.policy import PointName
 from app.domain.rerun import Compared, Judgement, RerunReport, RerunWish
 from app.domain.verdict import Label
 from app.errors import NotFound
@@ -89,6 +90,7 @@ def _insert(session: Session, row: JobRow, rerun_id: str) -> str:
         ref_id=row.ref_id,
         file_name=row.file_name,
         priority=Priority.BATCH,
+        operating_point=None if row.operating_point is None else PointName(row.operating_point),
         rerun=job_rows.Rerun(id=rerun_id, of=row.id),
     )
     return job_id

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.evidence import AbstainReason, DetectorName
+from app.domain.fusion import Interval
 from app.domain.job import JobState
-from app.domain.policy import CURRENT
+from app.domain.policy import CURRENT, PointName
 from app.domain.report import JobSummary
 from app.domain.verdict import Label
 from app.views import AnalysisView, JobSummaryView, JobView, ScanView
@@ -28,6 +29,25 @@ from tests.make import (
 def written(view: AnalysisView) -> dict[str, object]:
     found: dict[str, object] = json.loads(view.to_json())
     return found
+
+
+def test_an_interval_is_written_beside_its_probability_and_not_where_it_is_unknown() -> None:
+    interval = Interval(low=0.81, high=0.98)
+    verdict = replace(
+        make_verdict(),
+        interval=interval,
+        intervals_by_person={"p1": interval},
+        operating_point=PointName.FPR_1,
+    )
+    known = written(JobView.of(make_report(judged=make_judged(verdict=verdict)), ""))
+    unknown = written(JobView.of(make_report(), ""))
+
+    assert known["verdict"]["interval"] == {"low": 0.81, "high": 0.98}
+    assert known["persons"][0]["interval"] == {"low": 0.81, "high": 0.98}
+    assert known["verdict"]["operating_point"] == "fpr_1"
+    assert "interval" not in unknown["verdict"]
+    assert "interval" not in unknown["persons"][0]
+    assert "operating_point" not in unknown["verdict"]
 
 
 def test_a_judged_job_is_written_as_the_design_shows_it() -> None:

@@ -15,6 +15,8 @@ from app.db.session import Database
 from app.db.tables import JobEventRow, JobRow, VerdictRow
 from app.domain.evidence import DetectorName
 from app.domain.job import Job, JobState, Priority, Stage
+from app.domain.policy import CURRENT, PointName
+from app.domain.verdict import decide
 from app.errors import DatabaseUnavailable, OperatorMustAct
 from app.services import jobs, workers
 from app.settings import Settings, WorkerSettings
@@ -51,7 +53,7 @@ class Bench:
     store: MemoryStore = field(default_factory=MemoryStore)
     bell: RecordingBell = field(default_factory=RecordingBell)
 
-    def submit(self, **does: Any) -> str:
+    def submit(self, *, operating_point: PointName | None = None, **does: Any) -> str:
         """Queue a video that does something, see `tests.workers.analyzers.as_told`."""
         blob = self.store.put(video(**does))
         job = jobs.submit(
@@ -62,6 +64,7 @@ class Bench:
             ref_id=None,
             file_name=None,
             priority=Priority.BATCH,
+            operating_point=operating_point,
         )
         return job.id
 
@@ -174,6 +177,22 @@ def test_a_job_is_taken_analysed_judged_and_concluded(each: Bench):
     assert report.judged.persons[0].id in report.judged.verdict.by_person
     assert report.judged.video.sha256 == report.job.sha256
     assert each.claims(job_id) == 1
+
+
+def test_a_job_is_judged_by_the_operating_point_that_was_asked_for(bench: Bench):
+    job_id = bench.submit(operating_point=PointName.FPR_1)
+
+    with bench.working():
+        bench.until_state(job_id, JobState.SUCCEEDED)
+
+    judged = jobs.get(bench.db, tenant="desk", job_id=job_id).judged
+    assert judged is not None
+    strict, usual = (
+        decide(judged.persons, judged.video, judged.abstentions, CURRENT, name)
+        for name in (PointName.FPR_1, None)
+    )
+    assert judged.verdict == strict
+    assert judged.verdict != usual
 
 
 def test_live_jobs_go_before_older_batch_jobs(bench: Bench):

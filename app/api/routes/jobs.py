@@ -221,6 +221,7 @@ def _record(upload: uploads.Upload, caller: Principal, parts: Parts, wish: Submi
             ref_id=wish.ref_id,
             file_name=upload.file_name,
             priority=wish.priority,
+            operating_point=wish.operating_point,
         )
         undo.pop_all()
     return job

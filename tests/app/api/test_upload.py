@@ -139,6 +139,22 @@ def test_an_empty_file_in_a_form_is_an_empty_body(desk: httpx.Client) -> None:
     assert slug(answer) == "empty-body"
 
 
+def test_an_operating_point_is_kept_and_one_that_is_unknown_is_told_what_there_is(
+    desk: httpx.Client,
+) -> None:
+    file = {"file": ("clip.mp4", MP4, "video/mp4")}
+    raw = desk.post(
+        "/v1/jobs", params={"operating_point": "fpr_1"}, content=MP4, headers=RAW
+    ).json()
+    form = desk.post("/v1/jobs", data={"operating_point": "fpr_5"}, files=file).json()
+    silent = desk.post("/v1/jobs", content=MP4, headers=RAW).json()
+    wrong = desk.post("/v1/jobs", params={"operating_point": "fpr_7"}, content=MP4, headers=RAW)
+
+    assert (raw["operating_point"], form["operating_point"]) == ("fpr_1", "fpr_5")
+    assert "operating_point" not in silent
+    assert "'fpr_5' or 'fpr_1'" in wrong.json()["errors"][0]["what"]
+
+
 def test_an_encoded_body_is_turned_away(desk: httpx.Client) -> None:
     for encoding in ("gzip", "br", "gzip, identity"):
         answer = desk.post("/v1/jobs", content=MP4, headers=RAW | {"Content-Encoding": encoding})
@@ -153,6 +169,8 @@ def test_what_is_said_of_a_video_is_held_to_the_document(
     for name, value in (
         ("priority", "urgent"),
         ("priority", "1e308"),
+        ("operating_point", "fpr_7"),
+        ("operating_point", ""),
         ("ref_id", "x" * 256),
         ("ref_id", ""),
         ("ref_id", "a\nb"),

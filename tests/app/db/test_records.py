@@ -22,8 +22,18 @@ from app.domain.evidence import (
 )
 from app.domain.job import Priority
 from app.domain.media import Box, VideoFacts
+from app.domain.policy import CURRENT, PointName
 from app.domain.report import Judged
-from app.domain.verdict import Label, Verdict
+from app.domain.verdict import (
+    Inconclusive,
+    Label,
+    Part,
+    Said,
+    Verdict,
+    decide,
+    statement_in,
+)
+from app.domain.words import Language, Sentence
 from app.domain.worker import WorkerCondition
 from tests.make import (
     make_abstention,
@@ -205,6 +215,41 @@ def test_a_whole_analysis_comes_back_as_it_was_in_its_order(db):
     verdict = make_verdict(by_person={"p2": None, "p10": 0.1, "p1": 1 / 3})
 
     assert stored(db, "1", analysis, verdict) == Judged.of(analysis, verdict)
+
+
+@given(st.data())
+@settings(fixed, max_examples=20)
+def test_a_sentence_survives_json(data):
+    values = st.text(max_size=20) | st.integers(-1000, 1000) | st.floats(0, 1)
+    said = Said(
+        part=data.draw(st.sampled_from(Part)),
+        code=data.draw(st.none() | st.sampled_from(Inconclusive)),
+        sentence=Sentence(
+            key=data.draw(st.text(max_size=20)),
+            values=data.draw(st.dictionaries(st.text(max_size=10), values, max_size=3)),
+        ),
+    )
+
+    assert records.said_from_json(through_json(records.said_to_json(said))) == said
+
+
+def test_a_verdict_comes_back_with_its_intervals_its_point_and_its_sentences(db):
+    """As the rule makes it, of somebody whose interval is known and somebody whose is not."""
+    analysis = make_analysis(
+        make_person(make_finding(fake_probability=0.9)),
+        make_person(make_abstention(DetectorName.FRAME_CLASSIFIER), id="p2"),
+    )
+    size = len(CURRENT.fusion.parameters)
+    identity = tuple(tuple(float(i == j) for j in range(size)) for i in range(size))
+    policy = replace(CURRENT, fusion=replace(CURRENT.fusion, covariance=identity))
+    verdict = decide(analysis.persons, analysis.video, (), policy, PointName.FPR_5)
+    judged = stored(db, "1", analysis, verdict)
+
+    assert judged == Judged.of(analysis, verdict)
+    assert judged.verdict.interval is not None
+    assert set(judged.verdict.intervals_by_person) == {"p1"}
+    assert judged.verdict.operating_point is PointName.FPR_5
+    assert statement_in(judged.verdict, Language.GERMAN).startswith("Deutliche Anzeichen")
 
 
 def test_text_in_any_script_comes_back_as_it_was(db):

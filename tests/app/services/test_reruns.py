@@ -10,6 +10,7 @@ import pytest
 from app.db.session import Database
 from app.db.tables import JobRow
 from app.domain.job import JobState, Priority
+from app.domain.policy import PointName
 from app.domain.rerun import RerunReport, RerunWish
 from app.domain.verdict import Label
 from app.errors import NotFound
@@ -32,7 +33,7 @@ class Desk:
     bell: RecordingBell = field(default_factory=RecordingBell)
     tenant: str = "desk"
 
-    def submit(self, *, ref_id: str | None = None) -> str:
+    def submit(self, *, ref_id: str | None = None, operating_point: PointName | None = None) -> str:
         return jobs.submit(
             self.db,
             self.bell,
@@ -41,6 +42,7 @@ class Desk:
             ref_id=ref_id,
             file_name="clip.mp4",
             priority=Priority.LIVE,
+            operating_point=operating_point,
         ).id
 
     def judge(self, verdict=None, *, version: str = "1.0") -> str:
@@ -314,3 +316,15 @@ def test_a_video_is_never_removed_under_a_rerun_that_starts_meanwhile(desk: Desk
         for queued in desk.queued():
             desk.remove(queued)
         assert desk.store.blobs == {}
+
+
+def test_a_rerun_judges_by_the_operating_point_that_was_asked_for_at_first(desk):
+    job_id = desk.submit(operating_point=PointName.FPR_1)
+    assert desk.judge() == job_id
+    desk.start(job_id)
+
+    claim = leases.claim(desk.db, worker="w1", limits=LIMITS)
+
+    assert claim is not None
+    assert claim.operating_point is PointName.FPR_1
+    assert desk.report(claim.job_id).job.operating_point is PointName.FPR_1
