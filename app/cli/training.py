@@ -51,6 +51,7 @@ SERVED = {
     "segmenter": "which pixels of a face were manipulated",
     "detector": "where faces are",
     "landmarks": "where the points of a face are",
+    "embedding": "whether two faces are of one person",
 }
 """Networks that detection uses, and what each learns to say."""
 
@@ -316,6 +317,142 @@ def train_loop(
             f"To put it in use: deepverdict models promote {story.candidate}",
             highlight=False,
             soft_wrap=True,
+        )
+
+
+@train_app.command("cues")
+def collect_cues(
+    *,
+    manifest: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, metavar="M.csv", help="Labelled clips.")
+    ],
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Gets evidence.jsonl.")
+    ] = Path("out/evidence"),
+    classifiers: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FOLDS.json",
+            help="Which network judges which fold; those that came along unless given.",
+        ),
+    ] = None,
+    splits: Annotated[
+        list[Split] | None,
+        typer.Option("--split", help="What is examined; may be repeated. All unless given."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="At the same time.")] = 1,
+) -> None:
+    """
+    Examine labelled clips as the service would, and keep what every detector said.
+
+      deepverdict train cues --manifest videos.csv
+      deepverdict train cues --manifest videos.csv --classifiers folds.json --processes 2
+      deepverdict train cues --manifest videos.csv --split val --split cal --out out/held-out
+
+    FOLDS.json is {"frame_classifier": {"0": "fold0.onnx", ...}}: each clip is judged by networks
+    that never saw its group. Run again after it was stopped, it goes on with the next clip.
+    """
+    read_settings()
+    with explained(), with_training():
+        from workers.training.fusion.collect import collect  # noqa: PLC0415
+
+        wanted = [s.value for s in splits or [] if s is not Split.ALL]
+        collect(
+            manifest,
+            folder,
+            classifiers=classifiers,
+            splits=wanted,
+            processes=processes,
+            console=out,
+        )
+
+
+@train_app.command("reference")
+def make_reference(
+    *,
+    evidence: Annotated[
+        Path,
+        typer.Option(exists=True, file_okay=False, metavar="DIR", help="Of `train cues`."),
+    ] = Path("out/evidence"),
+    file: Annotated[
+        Path,
+        typer.Option("--out", metavar="REF.json", help="workers/detection/reference.json is used."),
+    ] = Path("out/reference.json"),
+) -> None:
+    """
+    Measure how every cue lies in real clips, so that others can be told in deviations from them.
+
+      deepverdict train reference --evidence out/evidence --out workers/detection/reference.json
+
+    Of real clips of every split but test, one value a clip. The same evidence gives the same bytes.
+    """
+    with explained(), with_training():
+        from workers.training.fusion.real_clips import reference_command  # noqa: PLC0415
+
+        reference_command(evidence, file, console=out)
+
+
+@train_app.command("fusion")
+def fit_fusion(
+    *,
+    evidence: Annotated[
+        Path,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Of `train cues`, by networks that never saw the clips.",
+        ),
+    ] = Path("out/evidence"),
+    version: Annotated[str, typer.Option(help="What the policy is to be called.")],
+    file: Annotated[
+        Path, typer.Option("--out", metavar="POLICY.json", help="Gets the policy.")
+    ] = Path("out/policy.json"),
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="CARD.md", help="Gets every figure; POLICY.md unless given."),
+    ] = None,
+    shipped: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Evidence by the networks that came along, of clips that these never saw.",
+        ),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Face crops, to measure softness by, as a baseline."),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="REF.json", help="Real clips; the one in use unless given."),
+    ] = None,
+) -> None:
+    """
+    Fit how much each detector may say, and write it down as a policy with its error table.
+
+      deepverdict train fusion --evidence out/evidence --version 2026-12-01.1
+      deepverdict train fusion --evidence out/evidence --version 2026-12-01.1 --card evidence.md
+
+    A cue has a say only where leaving it out costs AUC, with its 95 % interval above zero; all
+    others are shown and have none. Nothing is fitted and measured on the same people.
+    """
+    with explained(), with_training():
+        from workers.training.fusion.command import fuse_command  # noqa: PLC0415
+
+        fuse_command(
+            evidence,
+            file,
+            version=version,
+            card=card or file.with_suffix(".md"),
+            shipped=shipped,
+            bank=bank,
+            reference=reference,
+            console=out,
         )
 
 
