@@ -56,6 +56,8 @@ class NetworkOptions(Section):
     initial: Literal["teacher", "random"] = "teacher"
     teacher: Path
     """ONNX file with MobileFaceNet."""
+    answers: Path = Path("out/embedding-answers.npz")
+    """What the teacher said; made where it is not there, or is of other faces."""
     kept: tuple[tuple[int, ...], ...] = KEPT
     """Of the teacher's blocks, by stage, those that the network has."""
     frozen_blocks: int = Field(0, ge=0)
@@ -76,8 +78,6 @@ class EmbeddingRecipe(Recipe):
 
     task: Literal["embedding"]
     network: NetworkOptions
-    answers: Path = Path("out/embedding-answers.npz")
-    """What the teacher said; made where it is not there, or is of other faces."""
     views: ViewOptions = ViewOptions()
     loss: LossOptions = LossOptions()
 
@@ -194,7 +194,7 @@ class EmbeddingTask:
             "teacher": self._teacher_sha256,
         }
         key = json.dumps(asked, sort_keys=True)
-        path = recipe.answers
+        path = recipe.network.answers
         if path.exists():
             with np.load(path) as stored:
                 if str(stored["key"]) == key:
