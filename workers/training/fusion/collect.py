@@ -80,7 +80,7 @@ def collect(
     files = read_folds(classifiers) if classifiers else {}
     out.mkdir(parents=True, exist_ok=True)
     judges = _judges(files, Settings(), out / NETWORKS)
-    examine.prepare(judges, LOG_LEVEL)
+    examine.prepare(judges)
     tasks = _tasks(data, rows, files, judges)
 
     begun = {clip.path: clip for clip in read_begun(out)}
@@ -194,7 +194,7 @@ def _pool(judges: Mapping[int | None, Judge], processes: int) -> Iterator[Proces
     pool = ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),  # the networks' threads do not survive a fork
-        initializer=examine.prepare,
+        initializer=examine.start,
         initargs=(dict(judges), LOG_LEVEL),
     )
     try:

@@ -40,9 +40,14 @@ _judges: dict[int | None, Judge] = {}
 """Of this process."""
 
 
-def prepare(judges: Mapping[int | None, Judge], log_level: str) -> None:
-    """Make this process ready to examine."""
+def start(judges: Mapping[int | None, Judge], log_level: str) -> None:
+    """Make a process of its own ready to examine."""
     log.configure(fmt="console", level=log_level)
+    prepare(judges)
+
+
+def prepare(judges: Mapping[int | None, Judge]) -> None:
+    """Make this process ready to examine."""
     _judges.clear()
     _judges.update(judges)
     analyzer_of.cache_clear()
