@@ -15,6 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,9 @@ def _scan_all(
                 for evidence in person["evidence"]:
                     if finding := evidence.get("finding"):
                         detector = evidence["detector"]
-                        value = finding["fake_probability"]
-                        scores[detector] = max(scores.get(detector, 0.0), value)
+                        value = _score(finding)
+                        if value is not None:
+                            scores[detector] = max(scores.get(detector, value), value)
                         measured.update(finding.get("measurements", {}) | measured)
             done[name] = {
                 "file": name,
@@ -81,6 +83,13 @@ def _scan_all(
             file.write(json.dumps(done[name]) + "\n")
             file.flush()
     return done
+
+
+def _score(finding: dict[str, Any]) -> float | None:
+    """Tell what speaks for a manipulation: a probability, or how far a cue is off real clips."""
+    cue = finding.get("cue") or {}
+    value = finding.get("fake_probability")
+    return cue.get("z", cue.get("value")) if value is None else float(value)
 
 
 def auc(fake: NDArray[np.float64], real: NDArray[np.float64]) -> float:
@@ -157,7 +166,7 @@ def _print(rows: list[dict[str, object]]) -> None:
 
 
 def _references(real: list[dict[str, object]]) -> Table:
-    """List how measurements lie in real clips, as `temporal_smoothness.Reference` has it."""
+    """List how the jerk of landmarks lies in real clips."""
     table = Table("measurement", "real clips", "median", "log MAD", title="Of real clips")
     names = sorted({n for r in real for n in r["measurements"] if "jerk" in n})  # type: ignore[attr-defined]
     for name in names:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.detection import face_regions
 from workers.detection.stage import (
     CROP_SIDE_PX,
     LANDMARKS,
@@ -31,6 +32,38 @@ OPEN, SHUT = 0.30, 0.05  # height over width of an eye
 FRAME_WIDTH_PX, FRAME_HEIGHT_PX = 1280, 720
 
 
+def _around(
+    x: float, y: float, width: float, height: float, points: tuple[int, ...]
+) -> dict[int, tuple[float, float]]:
+    """Lay points around an ellipse, clockwise from its left end."""
+    turn = np.linspace(0, 2 * np.pi, len(points), endpoint=False)
+    xs, ys = x - width / 2 * np.cos(turn), y - height / 2 * np.sin(turn)
+    return dict(zip(points, zip(xs.tolist(), ys.tolist(), strict=True), strict=True))
+
+
+_TOP = len(face_regions.OVAL) // 4
+PLACES = {
+    **_around(0, 0, 1, 1, (*face_regions.OVAL[-_TOP:], *face_regions.OVAL[:-_TOP])),
+    **_around(0, 0.25, 0.3, 0.12, face_regions.MOUTH),
+    **_around(-0.25, 0.05, 0.16, 0.16, face_regions.CHEEKS[0]),
+    **_around(0.25, 0.05, 0.16, 0.16, face_regions.CHEEKS[1]),
+    **_around(-0.2, -0.26, 0.2, 0.02, face_regions.BROWS[0]),
+    **_around(0.2, -0.26, 0.2, 0.02, face_regions.BROWS[1]),
+    **dict(zip((108, 107, 9, 336, 337), ((-0.2 + 0.1 * n, -0.32) for n in range(5)), strict=True)),
+    **{point: (0.0, -0.15 + 0.03 * n) for n, point in enumerate((168, 6, 197, 195, 5, 4, 1, 2))},
+    98: (-0.07, 0.06),  # the nostrils
+    327: (0.07, 0.06),
+    182: (-0.1, 0.38),  # over the chin
+    406: (0.1, 0.38),
+    159: (-0.2, -0.18),  # the lids' middles
+    145: (-0.2, -0.12),
+    386: (0.2, -0.18),
+    374: (0.2, -0.12),
+}
+"""Where points that detectors go by lie in an upright face, in widths of it from its middle; the
+others lie anywhere in it, and the lids move."""
+
+
 def make_landmarks(pts_s: NDArray[np.float64], *, face_px: float = 160.0) -> Floats:
     """Draw `[T, 478, 2]` landmarks of a head that sways and blinks, and looks ahead."""
     order = np.arange(LANDMARKS)
@@ -38,6 +71,7 @@ def make_landmarks(pts_s: NDArray[np.float64], *, face_px: float = 160.0) -> Flo
     angle = order * np.pi * (3 - np.sqrt(5))
     face = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
     points = np.zeros((len(pts_s), LANDMARKS_WITH_IRISES, 2))
+    face[list(PLACES)] = list(PLACES.values())
     points[:, :LANDMARKS] = face
     since_blink_s = np.mod(pts_s, BLINK_EVERY_S)
     lid = np.where(since_blink_s < BLINK_S, np.abs(np.cos(np.pi * since_blink_s / BLINK_S)), 1.0)

@@ -69,7 +69,7 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
         detectors=(
             FrameClassifier(registry.load(FRAME_CLASSIFIER)),
             segmenter,
-            TemporalSmoothness(),
+            TemporalSmoothness(reference),
             BlinkRate(reference),
         ),
         models={name: registry.status(name).detail for name in wanted},

@@ -51,7 +51,12 @@ class DrawnNetwork:
 
 CLASSIFIER = FrameClassifier(DrawnNetwork("fake_logit"))
 SEGMENTER = PixelSegmenter(DrawnNetwork("fake_probability", "mask"))
-DETECTORS: tuple[Detector, ...] = (CLASSIFIER, SEGMENTER, TemporalSmoothness(), BlinkRate(NOTHING))
+DETECTORS: tuple[Detector, ...] = (
+    CLASSIFIER,
+    SEGMENTER,
+    TemporalSmoothness(NOTHING),
+    BlinkRate(NOTHING),
+)
 WITH_NETWORK: tuple[Detector, ...] = (CLASSIFIER, SEGMENTER)
 PRIOR: Mapping[DetectorName, Evidence] = {DetectorName.FRAME_CLASSIFIER: make_finding()}
 

@@ -93,7 +93,7 @@ def make_analyzer(
     return Analyzer(
         follower=follower,
         detectors=detectors
-        or (Classifier(), Segmenter(), TemporalSmoothness(), BlinkRate(NOTHING)),
+        or (Classifier(), Segmenter(), TemporalSmoothness(NOTHING), BlinkRate(NOTHING)),
         models=MODELS,
         versions={"face_detector": "1.0", "frame_classifier": "1.1"},
         code="1.0.0+abc",
@@ -366,7 +366,9 @@ def test_a_face_filmed_sideways_is_found_upright(tmp_path: Path, shared_media: P
 @pytest.mark.shared
 def test_a_real_video_is_analysed_to_its_end(shared_media: Path) -> None:
     path = shared_media / "videos/real/webpair__RealClinton__5fbf77.mp4"
-    analyzer = make_analyzer(TemporalSmoothness(), BlinkRate(NOTHING), follower=real_follower())
+    analyzer = make_analyzer(
+        TemporalSmoothness(NOTHING), BlinkRate(NOTHING), follower=real_follower()
+    )
 
     analysis = analyze(analyzer, path)
 
