@@ -5,14 +5,15 @@ A detector finds the faces of a frame now and then: at the start of a shot, when
 and every so many frames. In between the landmark network follows each face from where it was.
 Frames come one by one and are let go; what is kept of all of them is landmarks and boxes.
 
-A person is one face within one shot, gaps of less than a second bridged where the face comes back
-to the same place. Whoever is seen again after a cut is a new person: that they are the same can
-be told by their features alone, and no network here compares those. A guess from the place in the
-picture would mix people up in every dialogue, and so dilute the evidence on each.
+A face ends with its shot, gaps of less than a second bridged where it comes back to the same
+place. Whether whoever is seen after a cut is somebody from before can be told by their features
+alone; a `Linker` compares those. A guess from the place in the picture would mix people up in
+every dialogue, and so dilute the evidence on each: without a linker everybody is new after a cut.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -44,6 +45,12 @@ GAP_S = 1.0
 LEAST_FRAMES = 3
 LEAST_S = 0.2
 LEAST_FACE_PX = 16.0
+MOST_FACES = 64
+"""Kept until they are linked, those longest on screen; each shot has faces of its own."""
+MOST_LOOKS = 512
+"""Kept of all faces that are over, a like number of each: with their thumbnails, 230 MB."""
+MOST_SMALL_HELD = 10_000
+"""Small pictures kept of all faces that are over, those longest on screen first: 276 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,14 @@ class Followed:
     unfollowed: int  # times that the detector saw a face which could not be followed
 
 
+class Linker(Protocol):
+    """Tells which faces are one person."""
+
+    def link(self, faces: Sequence[FaceClip]) -> tuple[FaceClip, ...]:
+        """Join faces of one shot each into persons, "p1", "p2", ..., longest on screen first."""
+        ...
+
+
 class FaceFollower:
     """
     Turns the frames of a video into persons.
@@ -65,6 +80,7 @@ class FaceFollower:
         detect_every: frames between two runs of the detector.
         samples_per_person: aligned crops kept of each.
         max_persons: as many are followed at a time, and as many are returned.
+        linker: joins faces over shots; without one each is a person.
     """
 
     def __init__(
@@ -75,12 +91,14 @@ class FaceFollower:
         detect_every: int,
         samples_per_person: int,
         max_persons: int,
+        linker: Linker | None = None,
     ) -> None:
         self._detector = detector
         self._landmarker = landmarker
         self._detect_every = detect_every
         self._samples_per_person = samples_per_person
         self._max_persons = max_persons
+        self._linker = linker
 
     def follow(self, frames: Iterable[Frame], *, width_px: int, height_px: int) -> Followed:
         """
@@ -92,7 +110,7 @@ class FaceFollower:
             height_px: likewise.
         """
         cuts = ShotCuts()
-        cast = _Cast(self._max_persons)
+        cast = _Cast(self._max_persons if self._linker is None else MOST_FACES)
         scene = self._scene(0)
         pts_s: list[float] = []  # of the first frame and of the last
         turn = -1
@@ -106,10 +124,20 @@ class FaceFollower:
             pts_s = [*pts_s[:1], frame.pts_s]
         cast.add(scene.end())
         on_for_s = pts_s[-1] - pts_s[0] if pts_s else 0.0
-        return cast.followed(
+        followed = cast.followed(
             width_px=width_px,
             height_px=height_px,
             rate_hz=turn / on_for_s if on_for_s > 0 else 0.0,
+        )
+        return followed if self._linker is None else self._linked(followed, self._linker)
+
+    def _linked(self, followed: Followed, linker: Linker) -> Followed:
+        persons = linker.link(followed.persons)
+        passed_over = max(0, len(persons) - self._max_persons)
+        return replace(
+            followed,
+            persons=persons[: self._max_persons],
+            too_many=followed.too_many + passed_over,
         )
 
     def _scene(self, shot: int) -> "_Scene":
@@ -249,12 +277,12 @@ class _Kept:
 
 
 class _Cast:
-    """The persons so far: those longest on screen, no more than will be examined."""
+    """The faces so far: those longest on screen, no more than are wanted."""
 
-    def __init__(self, max_persons: int) -> None:
+    def __init__(self, max_faces: int) -> None:
         self.unfollowed = 0
         self.too_many = 0
-        self._max_persons = max_persons
+        self._max_faces = max_faces
         self._kept: list[_Kept] = []
         self._too_brief = 0
         self._too_small = 0
@@ -273,8 +301,19 @@ class _Cast:
             else:
                 self._kept.append(kept)
         self._kept.sort(key=lambda k: (-k.followed_s, -k.side_px))
-        self.too_many += len(self._kept[self._max_persons :])
-        del self._kept[self._max_persons :]
+        self.too_many += len(self._kept[self._max_faces :])
+        del self._kept[self._max_faces :]
+        self._save_room()
+
+    def _save_room(self) -> None:
+        """Let go of pictures, so that many faces take no more room than some."""
+        looks = MOST_LOOKS // max(1, len(self._kept))
+        small = 0
+        for kept in self._kept:
+            kept.face.thin(looks)
+            small += kept.face.small
+            if small > MOST_SMALL_HELD:
+                kept.face.forget_small()
 
     def followed(self, *, width_px: int, height_px: int, rate_hz: float) -> Followed:
         """Return the persons, the longest on screen first."""

@@ -41,6 +41,12 @@ class Looks:
         """Let go of pictures of later frames."""
         self._held = [h for h in self._held if h[0] <= turn]
 
+    def thin(self, step: int) -> None:
+        """Let go of pictures, so that only those of every so many frames are held."""
+        if step > self._every:
+            self._every = step
+            self._held = [h for h in self._held if self.wants(h[0])]
+
     def every(self, step: int) -> tuple[FaceSample, ...]:
         """Return those of every so many frames, by time."""
         return tuple(look for turn, look in self._held if turn % step == 0)

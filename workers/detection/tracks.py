@@ -104,6 +104,15 @@ class Track:
             region = align.steady_region(landmarks.points_px).scaled(SMALL_MARGIN)
             self._small.append(align.crop(frame.rgb, region, side_px=SMALL_SIDE_PX))
 
+    @property
+    def small(self) -> int:
+        """How many small pictures there are."""
+        return len(self._small)
+
+    def forget_small(self) -> None:
+        """Let go of the small pictures, all but the first."""
+        del self._small[1:]
+
     def forget_after(self, turn: int) -> None:
         """Take back what was remembered of later frames."""
         self._sights = [s for s in self._sights if s.turn <= turn]
@@ -185,6 +194,25 @@ class Face:
         for track in self.tracks:
             track.forget_after(self.seen_turn)
         self.tracks = [t for t in self.tracks if t.frames]
+
+    @property
+    def small(self) -> int:
+        """How many small pictures there are of it."""
+        return sum(t.small for t in self.tracks)
+
+    def forget_small(self) -> None:
+        """Let go of the small pictures, all but the first of each track."""
+        for track in self.tracks:
+            track.forget_small()
+
+    def thin(self, wanted: int) -> None:
+        """Let go of looks, evenly, until no more than so many are held."""
+        held = [t.looks for t in self.tracks]
+        step = max(looks.step for looks in held)
+        while sum(len(looks.every(step)) for looks in held) > wanted:
+            step *= 2
+        for looks in held:
+            looks.thin(step)
 
     def finish(self, person_id: str, *, width_px: int, height_px: int, rate_hz: float) -> FaceClip:
         """Return the person as detectors get it."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workers.detection import face_mesh, landmarks
 from workers.detection.face_detectors import FoundFaces
-from workers.detection.faces import FaceFollower
+from workers.detection.faces import FaceFollower, Linker
 from workers.detection.landmarks import FaceLandmarks
 from workers.detection.stage import LANDMARKS, LANDMARKS_WITH_IRISES, Frame, Image
 
@@ -134,6 +134,7 @@ def make_follower(
     detect_every: int = 10,
     samples_per_person: int = 16,
     max_persons: int = 4,
+    linker: Linker | None = None,
 ) -> FaceFollower:
     """Build a follower of red squares."""
     return FaceFollower(
@@ -142,4 +143,5 @@ def make_follower(
         detect_every=detect_every,
         samples_per_person=samples_per_person,
         max_persons=max_persons,
+        linker=linker,
     )
