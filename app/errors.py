@@ -10,6 +10,8 @@ ServiceError
 │  │  ├─ EmptyBody
 │  │  ├─ BadMultipart
 │  │  └─ UploadInterrupted
+│  ├─ NotAcceptable           nothing on offer suits the caller
+│  ├─ NoVerdict               what is asked for needs a verdict, and the job has none
 │  ├─ UploadTooLarge
 │  ├─ UploadTooSlow
 │  ├─ UnsupportedEncoding
@@ -93,6 +95,14 @@ class BadMultipart(BadRequest):
 
 class UploadInterrupted(BadRequest):
     """The client went away before the body was whole."""
+
+
+class NotAcceptable(ClientMustAct):
+    """None of the forms on offer is one that the caller accepts."""
+
+
+class NoVerdict(ClientMustAct):
+    """What is asked for is made of a verdict, and the job has none, or none yet."""
 
 
 class UploadTooLarge(ClientMustAct):

@@ -62,6 +62,8 @@ KIND_OF: Mapping[type[errors.ServiceError], Kind] = {
     errors.EmptyBody: _kind("empty-body", S.BAD_REQUEST, "No video came"),
     errors.BadMultipart: _kind("bad-multipart", S.BAD_REQUEST, "The form cannot be read"),
     errors.UploadInterrupted: _kind("upload-interrupted", S.BAD_REQUEST, "The upload broke off"),
+    errors.NotAcceptable: _kind("not-acceptable", S.NOT_ACCEPTABLE, "Not a form that we have"),
+    errors.NoVerdict: _kind("no-verdict", S.CONFLICT, "The job has no verdict"),
     errors.UploadTooLarge: _kind("too-large", S.REQUEST_ENTITY_TOO_LARGE, "The video is too large"),
     errors.UploadTooSlow: _kind("request-timeout", S.REQUEST_TIMEOUT, "The upload is too slow"),
     errors.UnsupportedEncoding: _kind(

@@ -14,6 +14,8 @@ from app.domain.report import JobPage
 from app.domain.rerun import Compared, Judgement, RerunReport, RerunWish
 from app.domain.timeline import TimelinePoint
 from app.domain.verdict import Label
+from app.domain.words import Language
+from app.report.formats import ReportFormat
 from app.services.jobs import JOB_ID
 from app.services.readiness import Readiness, Status
 from app.views import IfAny, JobSummaryView, PersonView, Probability, View, job_link
@@ -68,6 +70,13 @@ class TimelineQuery(Query):
     """Whose timeline to show."""
 
     person_id: str | None = Field(default=None, max_length=16, examples=["p1"])
+
+
+class ReportQuery(Query):
+    """In which form and language to report."""
+
+    format: ReportFormat | None = Field(default=None, description="Goes before `Accept`.")
+    language: Language = Field(default=Language.ENGLISH, description="Of every sentence.")
 
 
 class JobListView(View):

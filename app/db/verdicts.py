@@ -1,6 +1,7 @@
 """What did a job come to? Its verdict, the persons, what was said of them, and the pictures."""
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, undefer
@@ -107,6 +108,18 @@ def artifact(
         .options(undefer(ArtifactRow.png))
     )
     return None if row is None else records.artifact_from_row(row)
+
+
+def pngs(
+    session: Session, *, job_id: str, kinds: Collection[ArtifactKind]
+) -> Mapping[str, bytes]:
+    """Return the bytes of every picture of these kinds, by its id."""
+    found = session.execute(
+        select(ArtifactRow.id, ArtifactRow.png).where(
+            ArtifactRow.job_id == job_id, ArtifactRow.kind.in_([k.value for k in kinds])
+        )
+    )
+    return dict(found.all())
 
 
 def remove(session: Session, job_id: str) -> None:

@@ -1,6 +1,7 @@
 """What may a caller do with jobs? One function a verb, each sees one tenant's jobs only."""
 
 import re
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from ulid import ULID
@@ -158,6 +159,22 @@ def artifact(
     if found is None:
         raise NotFound("no such picture in this job")
     return found
+
+
+def pictures(
+    db: Database, *, tenant: str, job_id: str, kinds: Collection[ArtifactKind]
+) -> Mapping[str, bytes]:
+    """
+    Return the PNG of every picture of these kinds, by its id.
+
+    Raises:
+        NotFound: no such job for this tenant.
+    """
+    _check_job_id(job_id)
+    with db.reading() as session:
+        if job_rows.find(session, tenant=tenant, job_id=job_id) is None:
+            raise _no_job()
+        return verdict_rows.pngs(session, job_id=job_id, kinds=kinds)
 
 
 def remove(db: Database, store: BlobStore, *, tenant: str, job_id: str) -> Job:

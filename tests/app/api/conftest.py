@@ -118,6 +118,7 @@ def filled(path: str, row_id: str, **others: str) -> str:
     parts = {
         "mask_id": "p1-000126",
         "attention_id": "p1-attention-000126",
+        "frame_id": "p1-frame-000126",
         "person_id": "p1",
         "step": "20",
     }
