@@ -44,7 +44,7 @@ from workers.training.recipe import Recipe, Section
 from workers.training.task import Batch, Example, Served
 
 PICTURES = 10
-VALIDATED = 400
+VALIDATED = 200
 """Faces at most."""
 _EVAL_BATCH = 32
 _Weight = Annotated[float, Field(ge=0)]
