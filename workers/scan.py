@@ -1,19 +1,24 @@
 """How is a file judged on the spot, with no database and no broker? The same analysis, in here."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from app.clock import utc_now
 from app.domain.evidence import ArtifactKind
 from app.domain.job import Actor, JobError
 from app.domain.job import Progress as JobProgress
 from app.domain.policy import CURRENT, PointName
-from app.domain.report import Judged
+from app.domain.report import ArtifactFacts, Judged
 from app.domain.verdict import decide
+from app.domain.words import Language
 from app.errors import RejectedMedia
+from app.report.content import Subject, report_on
+from app.report.formats import ReportFormat, written
 from app.settings import Settings
 from app.views import ScanView
 from workers.detection.analyze import Examined
@@ -26,6 +31,16 @@ class Scanned:
 
     view: ScanView
     pictures: Path | None  # the folder they were written to
+    judged: Judged | None = None  # None for a file that was rejected
+    pngs: Mapping[str, bytes] = field(default_factory=dict)  # of its pictures, by id
+
+    def write_report(self, path: Path, *, language: Language) -> None:
+        """Write what was found to a file, in the form that its name ends with."""
+        assert self.judged is not None, "a file that was rejected has no report"
+        subject = Subject(file_name=Path(self.view.file).name, made_at=utc_now())
+        report = report_on(subject, self.judged, language=language, link=_nowhere)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written(report, form_of(path), self.pngs))
 
 
 class Scanner:
@@ -65,11 +80,19 @@ class Scanner:
             self._operating_point,
         )
         judged = Judged.of(analysis, verdict)
+        pngs = {a.id: a.png for a in analysis.artifacts}
         if out is None:
-            return Scanned(view=ScanView.of_judged(str(file), judged), pictures=None)
+            return Scanned(
+                view=ScanView.of_judged(str(file), judged), pictures=None, judged=judged, pngs=pngs
+            )
         folder = self._fresh(out, file.stem)
         masks = _write_pictures(folder, examined)
-        return Scanned(view=ScanView.of_judged(str(file), judged, masks), pictures=folder)
+        return Scanned(
+            view=ScanView.of_judged(str(file), judged, masks),
+            pictures=folder,
+            judged=judged,
+            pngs=pngs,
+        )
 
     def _examine(self, file: Path, *, with_sheet: bool) -> Examined:
         path = file.resolve()  # a link of the user's own is his to follow
@@ -110,6 +133,27 @@ class Scanner:
         self._folders.add(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def form_of(path: Path) -> ReportFormat:
+    """
+    Tell the form of a report by the end of its file's name.
+
+    Raises:
+        ValueError: it is none of those that there are.
+    """
+    return ReportFormat(path.suffix.lower().removeprefix("."))
+
+
+def report_paths(path: Path, count: int) -> list[Path]:
+    """Name the reports of so many files: as it was said for one, with numbers for several."""
+    if count == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}-{n}") for n in range(1, count + 1)]
+
+
+def _nowhere(_: ArtifactFacts) -> None:
+    """Pictures of a scan are inside its report, and have no address."""
 
 
 def _write_pictures(folder: Path, examined: Examined) -> list[str]:

@@ -11,6 +11,7 @@ from app.cli.keys import keys_app
 from app.cli.models import models_app
 from app.cli.training import data_app, evaluate, train_app
 from app.domain.policy import PointName
+from app.domain.words import Language
 
 app = typer.Typer(
     name="deepverdict",
@@ -47,11 +48,23 @@ app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 
 
+REPORT_FORMS = (".html", ".pdf", ".json")
+"""As `app.report.formats` has them, which is not loaded for --help."""
+
+
+def _known_form(report: Path | None) -> Path | None:
+    """Refuse a report that nobody can write before anything is looked at."""
+    if report is not None and report.suffix.lower() not in REPORT_FORMS:
+        raise typer.BadParameter(f"want a name that ends with one of {', '.join(REPORT_FORMS)}")
+    return report
+
+
 @app.command()
 def scan(
     files: Annotated[
         list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE...")
     ],
+    *,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a file on standard output.")
     ] = False,
@@ -59,6 +72,18 @@ def scan(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write mask PNGs and an overview picture here."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html|.pdf|.json",
+            help="Write a report here. Of several files: FILE-1, FILE-2 and so on, in their order.",
+            callback=_known_form,
+        ),
+    ] = None,
+    language: Annotated[
+        Language, typer.Option(help="Of the report.", case_sensitive=False)
+    ] = Language.ENGLISH,
     operating_point: Annotated[
         PointName | None,
         typer.Option(help="Call about 1 or 5 of 100 real clips manipulated; usually the policy's."),
@@ -71,6 +96,8 @@ def scan(
       deepverdict scan *.mp4 --out pictures/
       deepverdict scan clip.mp4 --operating-point fpr_1
       deepverdict scan clip.mp4 --json | jq .verdict
+      deepverdict scan clip.mp4 --report clip.html
+      deepverdict scan *.mp4 --report berichte/bericht.pdf --language de
 
     Versions that were promoted are for workers: only a database says which is current.
     Exit code 0 whatever the verdict; 2 if a file was rejected, with the reason.
@@ -78,13 +105,16 @@ def scan(
     settings = read_settings()
     with explained():
         from app.render import verdict_tables  # noqa: PLC0415  starts fast for --help
-        from workers.scan import Scanner  # noqa: PLC0415  the only command with networks
+        from workers.scan import Scanner, report_paths  # noqa: PLC0415  with networks, alone
 
         scanner = Scanner(settings, console=err, operating_point=operating_point)
         rejected = False
-        for file in files:
+        reports = report_paths(report, len(files)) if report else [None] * len(files)
+        for file, path in zip(files, reports, strict=True):
             scanned = scanner.scan(file, folder)
             rejected = rejected or scanned.view.error is not None
+            if path is not None and scanned.judged is not None:
+                scanned.write_report(path, language=language)
             if as_json:
                 sys.stdout.write(scanned.view.to_json() + "\n")
                 sys.stdout.flush()
@@ -92,6 +122,8 @@ def scan(
                 out.print(verdict_tables(scanned.view, title=file.name))
                 if scanned.pictures is not None:
                     out.print(f"Pictures: {scanned.pictures}", highlight=False, soft_wrap=True)
+                if path is not None and scanned.judged is not None:
+                    out.print(f"Report: {path}", highlight=False, soft_wrap=True)
     if rejected:
         raise typer.Exit(EXIT_REJECTED)
 

@@ -54,6 +54,8 @@ USUAL_Z = 2.0
 evenly to both sides 19 of 20 lie within."""
 MOST_Z = 8.0
 """Deviations beyond which a reference tells no more; see `workers.detection.reference`."""
+NOTHING = "\N{EN DASH}"
+"""Stands where there is nothing to say."""
 NOT_IN_KEYS = re.compile(r"[^a-z0-9]+")
 SHOWN_KINDS = frozenset({ArtifactKind.CROP, ArtifactKind.FRAME, ArtifactKind.ATTENTION})
 """Pictures that a report shows; masks by themselves tell a reader nothing."""
@@ -306,7 +308,7 @@ class _Writer:
             ],
             origin=None if judged.origin is None else self._origin(judged.origin),
             checking=self._checking(judged.provenance),
-            commands=["sha256sum VIDEO", "deepverdict scan VIDEO --report report.html"],
+            commands=["sha256sum VIDEO", self._scan_command()],
             measurements=self._measurements(),
             verdict=VerdictView.of(verdict),
             video=VideoView.of(judged.video),
@@ -556,7 +558,9 @@ class _Writer:
         return self._tongue.said_or(f"unit.{key}", visible(unit))
 
     def _comparison(self, cue: Cue | None) -> str:
-        if cue is None or cue.z is None:
+        if cue is None:
+            return NOTHING
+        if cue.z is None:
             return self._say("cue.no_reference")
         off = self._tongue.decimal(abs(cue.z), 1)
         if abs(cue.z) < USUAL_Z:
@@ -709,6 +713,13 @@ class _Writer:
             for person in self._judged.persons
         )
         return [block for block in blocks if block.rows]
+
+    def _scan_command(self) -> str:
+        words = ["deepverdict scan VIDEO --report report.html"]
+        point, policy = self._judged.verdict.operating_point, self._policy or CURRENT
+        if point is not None and point != policy.default_point:
+            words.append(f"--operating-point {point}")
+        return " ".join(words)
 
     def _looked_at(self, evidence: Iterable[Evidence]) -> str:
         """List the frames that networks of single pictures were asked about."""

@@ -16,13 +16,13 @@ from app.report.content import FrameView, PersonReport, ReportView
 from app.report.tongue import Tongue
 
 WIDTH = 680.0
-LEFT, RIGHT = 96.0, 12.0
+LEFT, RIGHT = 110.0, 14.0
 """Room for the names, and beside the last moment."""
-STRIP = 64.0
-BAR_Y, BAR_HEIGHT = 16.0, 3.0
-TOP_Y, BOTTOM_Y = 24.0, 52.0
+STRIP = 80.0
+BAR_Y, BAR_HEIGHT = 18.0, 3.0
+TOP_Y, BOTTOM_Y = 28.0, 64.0
 """Of a strip: where a probability of 1 and of 0 lie."""
-MARK_Y = 57.0
+MARK_Y = 69.0
 AXIS = 34.0
 MOST_STRIPS = 9
 """Persons in one drawing, so that it fits a page; more persons have more drawings."""
@@ -135,13 +135,13 @@ class _Timeline:
             x = self._x(n * step)
             yield Line(points=((x, base), (x, base + 3)), ink=Ink.FAINT, thickness=0.8)
             yield Words(
-                x=x, y=base + 13, text=self._tick(n * step), size=8, ink=Ink.FAINT, anchor=0.5
+                x=x, y=base + 15, text=self._tick(n * step), size=11, ink=Ink.FAINT, anchor=0.5
             )
         yield Words(
             x=0,
-            y=base + 13,
+            y=base + 15,
             text=self._tongue.say("report.timeline_axis"),
-            size=8,
+            size=11,
             ink=Ink.FAINT,
         )
 
@@ -163,7 +163,7 @@ class _Timeline:
         if len(judged) > 1:
             yield Line(points=tuple(judged), ink=Ink.DATA, thickness=0.9)
         for x, at in judged:
-            yield Dot(x=x, y=at, radius=2.1, ink=Ink.DATA)
+            yield Dot(x=x, y=at, radius=2.4, ink=Ink.DATA)
         for point in person.points:
             if point.fake_area:
                 yield _triangle(self._x(point.pts_s), top + MARK_Y)
@@ -173,18 +173,18 @@ class _Timeline:
         name = person.name
         if len(name) > NAME_CHARACTERS:
             name = name[: NAME_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
-        yield Words(x=0, y=top + 36, text=name, size=10, ink=Ink.TEXT, is_bold=True)
+        yield Words(x=0, y=top + 42, text=name, size=12.5, ink=Ink.TEXT, is_bold=True)
         if person.fake_probability is not None:
             value = self._tongue.decimal(person.fake_probability, 2)
-            yield Words(x=0, y=top + 48, text=value, size=9, ink=Ink.FAINT)
+            yield Words(x=0, y=top + 57, text=value, size=11, ink=Ink.FAINT)
 
     def _scale(self, top: float) -> Iterator[Mark]:
         for value in (0.0, 0.5, 1.0):
             y = top + BOTTOM_Y - value * (BOTTOM_Y - TOP_Y)
             yield Line(points=((LEFT, y), (WIDTH - RIGHT, y)), ink=Ink.RULE, thickness=0.5)
         for value in (0, 1):
-            y = top + BOTTOM_Y - value * (BOTTOM_Y - TOP_Y) + 2.5
-            yield Words(x=LEFT - 4, y=y, text=str(value), size=7, ink=Ink.FAINT, anchor=1.0)
+            y = top + BOTTOM_Y - value * (BOTTOM_Y - TOP_Y) + 3.3
+            yield Words(x=LEFT - 4, y=y, text=str(value), size=9.5, ink=Ink.FAINT, anchor=1.0)
 
     def _letters(self, frames: Sequence[FrameView], top: float) -> Iterator[Mark]:
         for frame in frames:
@@ -194,9 +194,9 @@ class _Timeline:
             )
             yield Words(
                 x=x,
-                y=top + BAR_Y - 5,
+                y=top + BAR_Y - 4.5,
                 text=frame.letter,
-                size=9,
+                size=12,
                 ink=Ink.TEXT,
                 anchor=0.5,
                 is_bold=True,

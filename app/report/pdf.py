@@ -17,6 +17,7 @@ from fpdf.enums import MethodReturnValue, XPos, YPos
 from fpdf.fonts import TTFFont
 
 from app.domain.verdict import Label
+from app.domain.words import Language
 from app.report.content import (
     AbstentionRow,
     FactView,
@@ -46,6 +47,8 @@ CROP_MM, FACE_GAP_MM = 26.0, 5.0
 CELL_GAP_MM, ROW_GAP_MM = 3.0, 1.4
 KEEP_MM = 26.0
 """Room that a heading wants below it."""
+TALLEST_MM = 150.0
+"""Of a picture."""
 BLANK = "\N{EN DASH}"
 
 Colour = tuple[int, int, int]
@@ -192,8 +195,9 @@ class _Printer:
         pdf.set_y(top + height + 4)
 
     def _when(self) -> None:
-        self._heading("report.timeline")
         drawings = timelines(self._report)
+        drawn = min((d.height for d in drawings), default=0) * self._pdf.epw / WIDTH
+        self._heading("report.timeline", keep=KEEP_MM + drawn)
         if not drawings:
             self._text(self._say("report.timeline_none"))
             return
@@ -204,16 +208,17 @@ class _Printer:
             self._text(person.in_time, SANS, size=SMALL_PT, ink=Ink.FAINT, after=1)
 
     def _frames(self) -> None:
-        self._heading("report.frames")
+        shown = [f.picture for f in self._report.frames]
+        first = self._size(shown[0], self._pdf.epw)[1] if shown else 0
+        self._heading("report.frames", keep=KEEP_MM + first + 8)
         if not self._report.frames:
             self._text(self._say("report.frames_none"))
             return
         self._text(self._say("report.frames_about"), after=3)
         for frame in self._report.frames:
             it = frame.picture
-            height = self._pdf.epw * it.height_px / it.width_px if it.width_px else 0
-            self._keep(min(height, self._pdf.eph - 20) + 8)
-            self._picture(it, width=self._pdf.epw, most_height=self._pdf.eph - 30)
+            self._keep(self._size(it, self._pdf.epw)[1] + 8)
+            self._picture(it, width=self._pdf.epw)
             self._text(it.caption, SANS, size=SMALL_PT, ink=Ink.FAINT, after=4)
 
     def _persons(self) -> None:
@@ -234,7 +239,7 @@ class _Printer:
         left = pdf.l_margin
         if person.crop is not None and person.crop.id in self._pictures:
             pdf.set_y(top)
-            self._picture(person.crop, width=CROP_MM, most_height=CROP_MM)
+            self._picture(person.crop, width=CROP_MM)
             left += CROP_MM + FACE_GAP_MM
         width = pdf.l_margin + pdf.epw - left
         pdf.set_y(top)
@@ -283,7 +288,7 @@ class _Printer:
         width = pdf.l_margin + pdf.epw - left
         notes: list[tuple[str, Style]] = [(note, "")]
         if row.own_caveat:
-            notes.append((row.own_caveat, "I"))
+            notes.append((self._original(row.own_caveat), "I"))
         height = self._row_height(cells, widths, styles) + sum(
             self._height(text, width, SANS, style, SMALL_PT) for text, style in notes
         )
@@ -303,7 +308,7 @@ class _Printer:
         self._table_head(head, widths)
         styles: list[Style] = ["B", "", ""]
         for row in rows:
-            why = f"{row.reason}\n{row.detail}" if row.detail else row.reason
+            why = f"{row.reason}\n{self._original(row.detail)}" if row.detail else row.reason
             cells = [row.name, why, row.needs or BLANK]
             if self._keep(self._row_height(cells, widths, styles) + 2 * ROW_GAP_MM):
                 self._table_head(head, widths)
@@ -324,7 +329,7 @@ class _Printer:
             for n, it in enumerate(pictures[at : at + per_row]):
                 x = pdf.l_margin + n * each
                 pdf.set_y(top)
-                self._picture(it, width=CROP_MM, most_height=CROP_MM, x=x)
+                self._picture(it, width=CROP_MM, x=x)
                 self._text(it.caption, SANS, size=7.5, ink=Ink.FAINT, x=x, width=CROP_MM)
                 lowest = max(lowest, pdf.get_y())
             pdf.set_y(lowest)
@@ -376,12 +381,19 @@ class _Printer:
                 self._row(cells, widths, has_rule=True)
             self._pdf.ln(2)
 
+    def _original(self, words: str) -> str:
+        """Announce the program's own words where the report speaks another language."""
+        if self._report.language is Language.ENGLISH:
+            return words
+        return f"{self._say('report.in_original_words')}: {words}"
+
     # Parts
 
-    def _heading(self, key: str) -> None:
+    def _heading(self, key: str, *, keep: float = KEEP_MM) -> None:
+        """Print a heading, on a new page unless so much of what follows fits below it."""
         pdf, text = self._pdf, self._say(key)
         pdf.ln(3)
-        self._keep(KEEP_MM)
+        self._keep(keep)
         pdf.set_draw_color(*_rgb(Ink.TEXT))
         pdf.set_line_width(0.4)
         pdf.line(pdf.l_margin, pdf.get_y(), pdf.l_margin + pdf.epw, pdf.get_y())
@@ -489,18 +501,21 @@ class _Printer:
         pdf.set_line_width(0.2)
         pdf.line(pdf.l_margin, pdf.get_y(), pdf.l_margin + pdf.epw, pdf.get_y())
 
-    def _picture(
-        self, it: PictureView, *, width: float, most_height: float, x: float | None = None
-    ) -> None:
-        """Print a picture as wide as that, or as high; its words where it is missing."""
+    def _size(self, it: PictureView, width: float) -> tuple[float, float]:
+        """Return the size of a picture of this width, or less where it were too high."""
+        height = width * it.height_px / it.width_px
+        if height > TALLEST_MM:
+            return width * TALLEST_MM / height, TALLEST_MM
+        return width, height
+
+    def _picture(self, it: PictureView, *, width: float, x: float | None = None) -> None:
+        """Print a picture of this width at most; its words where it is missing."""
         pdf = self._pdf
         png = self._pictures.get(it.id)
         if png is None:
             self._text(it.alt, SANS, size=SMALL_PT, ink=Ink.FAINT, x=x, width=width, after=1)
             return
-        height = width * it.height_px / it.width_px
-        if height > most_height:
-            width, height = width * most_height / height, most_height
+        width, height = self._size(it, width)
         top = pdf.get_y()
         pdf.image(
             BytesIO(png),
