@@ -91,15 +91,20 @@ def _inputs(served: Served) -> Iterator[dict[str, Tensor]]:
     for batch, share in SIZES:
         dice = torch.Generator().manual_seed(batch)
         yield {
-            name: torch.randint(
-                0,
-                256,
+            name: _noise(
+                example,
                 _size(example, served.dynamic.get(name) or {}, batch=batch, share=share),
-                generator=dice,
-                dtype=torch.uint8,
+                dice,
             )
             for name, example in served.example.items()
         }
+
+
+def _noise(example: Tensor, size: tuple[int, ...], dice: torch.Generator) -> Tensor:
+    """Draw pictures, or numbers near 0 where the input is none."""
+    if example.is_floating_point():
+        return torch.randn(size, generator=dice)
+    return torch.randint(0, 256, size, generator=dice, dtype=torch.uint8)
 
 
 def _size(

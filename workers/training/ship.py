@@ -53,8 +53,12 @@ WANTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "face_landmarks": ("faces", ("points", "presence_logit")),
     "frame_classifier": ("faces", ("fake_logit",)),
     "fake_segmenter": ("faces", ("fake_probability", "mask")),
+    "landmark_flow": ("motion", ("fake_logit",)),
 }
 """Input and outputs of each network, by which detection knows them."""
+NUMBERS = frozenset({"landmark_flow"})
+"""Networks that take float32 numbers around 0; all others take pictures as uint8."""
+NUMBERS_DIVIDE_BY = 64.0
 
 CANARY_STEPS = ((37, 29, 31, 17), (90, 3, 2, 60), (13, 1, 1, 85), (101, 5, 254, 40))
 """Inputs to choose from: the one that makes the outputs differ most among themselves is kept."""
@@ -261,10 +265,13 @@ def _session(content: bytes, name: str) -> onnxruntime.InferenceSession:
     inputs = [(i.name, i.type) for i in session.get_inputs()]
     outputs = tuple(o.name for o in session.get_outputs())
     wanted_input, wanted_outputs = WANTED[name]
-    if inputs != [(wanted_input, "tensor(uint8)")] or outputs != wanted_outputs:
+    word, wanted_type = (
+        ("float32", "tensor(float)") if name in NUMBERS else ("uint8", "tensor(uint8)")
+    )
+    if inputs != [(wanted_input, wanted_type)] or outputs != wanted_outputs:
         raise Misconfigured(
-            f"{name} must take {wanted_input} as uint8 and give {list(wanted_outputs)}; this one "
-            f"takes {inputs} and gives {list(outputs)}"
+            f"{name} must take {wanted_input} as {word} and give {list(wanted_outputs)}; "
+            f"this one takes {inputs} and gives {list(outputs)}"
         )
     return session
 
@@ -286,16 +293,18 @@ def _canary(session: onnxruntime.InferenceSession) -> Canary:
     (told,) = session.get_inputs()
     shape = tuple(
         size if isinstance(size, int) else free
-        for size, free in zip(told.shape, (*CANARY_FREE, 3), strict=True)
+        for size, free in zip(told.shape, (*CANARY_FREE, 3), strict=False)
     )
+    is_picture = told.type == "tensor(uint8)"
     names = [o.name for o in session.get_outputs()]
     found: list[Canary] = []
     for steps in CANARY_STEPS:
         canary = Canary(
             input=told.name,
             shape=shape,
-            dtype="uint8",
-            steps=steps,
+            dtype="uint8" if is_picture else "float32",
+            divide_by=1.0 if is_picture else NUMBERS_DIVIDE_BY,
+            steps=steps[: len(shape)],
             tolerance=TOLERANCE_PX if "points" in names else TOLERANCE,
             expected=(Expected(output=names[0], shape=(), mean=0.0, deviation=0.0),),
         )
