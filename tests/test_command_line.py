@@ -29,6 +29,7 @@ COMMANDS = (
     "keys",
     "models",
     "data",
+    "redecide",
 )
 
 

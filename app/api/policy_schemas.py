@@ -19,6 +19,9 @@ class MadeView(View):
     code: str = Field(description="Version of the program.")
     clips: int
     groups: int = Field(description="Of people; none stands on two sides of a split.")
+    networks: IfAny[dict[str, str]] = Field(
+        default={}, description="Versions of those that it holds for."
+    )
 
     @classmethod
     def of(cls, made: Made) -> Self:
@@ -29,6 +32,7 @@ class MadeView(View):
             code=made.code,
             clips=made.clips,
             groups=made.groups,
+            networks=dict(made.networks),
         )
 
 

@@ -9,6 +9,7 @@ import typer
 from app.cli.console import EXIT_REJECTED, err, explained, out, read_settings
 from app.cli.keys import keys_app
 from app.cli.models import models_app
+from app.cli.redecide import redecide
 from app.cli.training import data_app, evaluate, train_app
 from app.domain.policy import PointName
 from app.domain.words import Language
@@ -39,6 +40,9 @@ app = typer.Typer(
       deepverdict data index videos/ --out videos.csv
       deepverdict train classifier --set data.manifest=videos.csv --set data.bank=bank/
       deepverdict evaluate --manifest videos.csv
+
+    [bold]Decide stored verdicts anew, by another policy and with no video touched[/bold]
+      deepverdict redecide --policy 2026-11-21.2
 
     Every setting is an environment variable; docs/settings.md lists them.""",
 )
@@ -150,6 +154,7 @@ def up(
 
 
 app.command()(evaluate)
+app.command()(redecide)
 
 
 @app.command()

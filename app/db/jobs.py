@@ -1,10 +1,10 @@
 """Which jobs are there, and how does one move on? Rows, their queue, and their history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.db import leased
@@ -100,6 +100,46 @@ def enter(
     if error is not None and state.is_terminal:
         row.error = error_to_json(error)
     _record(session, row, at=row.updated_at, actor=actor, note=note)
+
+
+def note_redecided(session: Session, row: JobRow, *, actor: str, note: str) -> None:
+    """Have those who watch a locked job see that its verdict is another; it stays succeeded."""
+    row.version += 1
+    row.updated_at = now(session)
+    _record(session, row, at=row.updated_at, actor=actor, note=note)
+
+
+def count_succeeded(session: Session, *, tenant: str | None) -> int:
+    """Count jobs with a verdict: a tenant's, or everybody's."""
+    query = select(func.count()).select_from(JobRow).where(_is_succeeded(tenant))
+    return session.scalar(query) or 0
+
+
+def succeeded(session: Session, *, tenant: str | None, after: str, limit: int) -> Sequence[JobRow]:
+    """Return jobs with a verdict, the oldest first, from behind the id `after`."""
+    return session.scalars(
+        select(JobRow)
+        .where(_is_succeeded(tenant), JobRow.id > after)
+        .order_by(JobRow.id)
+        .limit(limit)
+    ).all()
+
+
+def lock_versions(session: Session, versions: Mapping[str, int]) -> Sequence[JobRow]:
+    """Lock those of these succeeded jobs that are still of the version given, by id."""
+    rows = session.scalars(
+        select(JobRow)
+        .where(JobRow.id.in_(versions), JobRow.state == JobState.SUCCEEDED.value)
+        .order_by(JobRow.id)  # whoever locks several does so in this order
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    return [row for row in rows if row.version == versions[row.id]]
+
+
+def _is_succeeded(tenant: str | None) -> ColumnElement[bool]:
+    state = JobRow.state == JobState.SUCCEEDED.value
+    return state if tenant is None else and_(state, JobRow.tenant == tenant)
 
 
 def _record(session: Session, row: JobRow, *, at: datetime, actor: str, note: str) -> None:

@@ -355,8 +355,7 @@ def claim_from_row(row: JobRow) -> Claim:
 
 def person_to_row(job_id: str, position: int, person: Person, verdict: Verdict) -> PersonRow:
     """Make the row of a person and what was decided of them; the evidence has rows of its own."""
-    interval = verdict.intervals_by_person.get(person.id)
-    return PersonRow(
+    row = PersonRow(
         job_id=job_id,
         id=person.id,
         position=position,
@@ -364,10 +363,17 @@ def person_to_row(job_id: str, position: int, person: Person, verdict: Verdict) 
         last_s=_finite(person.last_s),
         frames=person.frames,
         median_face_px=_finite(person.median_face_px),
-        fake_probability=_finite_or_none(verdict.by_person[person.id]),
-        fake_low=None if interval is None else _finite(interval.low),
-        fake_high=None if interval is None else _finite(interval.high),
     )
+    decide_person(row, verdict)
+    return row
+
+
+def decide_person(row: PersonRow, verdict: Verdict) -> None:
+    """Write what was decided of a person into their row."""
+    interval = verdict.intervals_by_person.get(row.id)
+    row.fake_probability = _finite_or_none(verdict.by_person[row.id])
+    row.fake_low = None if interval is None else _finite(interval.low)
+    row.fake_high = None if interval is None else _finite(interval.high)
 
 
 def person_from_row(row: PersonRow, evidence: tuple[Evidence, ...]) -> Person:

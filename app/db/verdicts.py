@@ -47,6 +47,24 @@ def insert(session: Session, row: JobRow, analysis: Analysis, verdict: Verdict) 
     )
 
 
+def replace(session: Session, job_id: str, verdict: Verdict) -> None:
+    """
+    Put another verdict in the place of the one that a job has; the evidence stays.
+
+    Raises:
+        ValueError: the verdict is not of these persons, or a number is not finite.
+    """
+    followed = session.scalars(select(PersonRow).where(PersonRow.job_id == job_id)).all()
+    if set(verdict.by_person) != {p.id for p in followed}:
+        raise ValueError(f"a verdict on {sorted(verdict.by_person)} of other persons' analysis")
+    session.execute(delete(VerdictRow).where(VerdictRow.job_id == job_id))
+    stored = records.verdict_to_row(job_id, verdict)
+    stored.created_at = now(session)
+    session.add(stored)
+    for person in followed:
+        records.decide_person(person, verdict)
+
+
 def load(session: Session, row: JobRow) -> Judged | None:
     """Put together what a job came to; None where it has no verdict."""
     stored = session.get(VerdictRow, row.id)
@@ -110,9 +128,7 @@ def artifact(
     return None if row is None else records.artifact_from_row(row)
 
 
-def pngs(
-    session: Session, *, job_id: str, kinds: Collection[ArtifactKind]
-) -> Mapping[str, bytes]:
+def pngs(session: Session, *, job_id: str, kinds: Collection[ArtifactKind]) -> Mapping[str, bytes]:
     """Return the bytes of every picture of these kinds, by its id."""
     found = session.execute(
         select(ArtifactRow.id, ArtifactRow.png).where(

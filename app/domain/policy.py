@@ -28,6 +28,8 @@ NETWORKS: Mapping[str, DetectorName] = {
     "landmark_flow": DetectorName.LANDMARK_FLOW,
 }
 """Which detector asks which network: what a fit is worth changes with it."""
+PROMOTED = "+"
+"""Between the version of a policy and the network whose lines it draws instead of its own."""
 FOLDER = "policies"
 CURRENT_VERSION = "2026-11-21.2"
 ALONE_VERSION = "2026-11-21.2"
@@ -145,6 +147,7 @@ class Made:
     code: str  # version of the program
     clips: int
     groups: int  # of people who never stand on two sides of a split
+    networks: Mapping[str, str] = field(default_factory=dict)  # name -> version; empty: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +189,23 @@ class Policy:
         weights = (t.weight for t in self.fusion.terms if FEATURES[t.feature].detector is detector)
         return max(weights, default=0.0)
 
+    def holds_for(self, verdict_policy: str, versions: Mapping[str, str]) -> bool:
+        """
+        Whether evidence of these networks may be decided by this policy.
+
+        Lines and weights hold for the networks that they were measured with. Where a file does
+        not name those, it is for the ones that came along.
+
+        Args:
+            verdict_policy: what the evidence was decided by; one with a `+` is of a network that
+                was promoted.
+            versions: of the networks that gave the evidence, as far as it is known.
+        """
+        networks = {} if self.made is None else self.made.networks
+        if not networks:
+            return PROMOTED not in verdict_policy
+        return all(versions.get(name, version) == version for name, version in networks.items())
+
     def caveat(self, name: PointName | None = None) -> tuple[Sentence, ...]:
         """What is to be said with every verdict: what was counted, and what is not covered."""
         return self.point(name).caveat, COVERAGE
@@ -214,7 +234,7 @@ def policy_for(promoted: Sequence[ModelVersion]) -> Policy:
         raise ValueError(f"{classifier.versioned_name} has no calibration to draw lines by")
     return replace(
         ALONE,
-        version=f"{CURRENT.version}+{classifier.versioned_name}",
+        version=f"{CURRENT.version}{PROMOTED}{classifier.versioned_name}",
         points=(
             Point(
                 name=PointName.FPR_5,
@@ -302,6 +322,7 @@ def policy_to_json(policy: Policy) -> str:
             "code": made.code,
             "clips": made.clips,
             "groups": made.groups,
+            "networks": dict(made.networks),
         },
         "fusion": {
             "intercept": policy.fusion.intercept,
@@ -401,12 +422,14 @@ def _refuse(constant: str) -> float:
 
 
 def _made_from_json(part: "_Part") -> Made:
+    networks = part.part("networks")
     made = Made(
         evidence_sha256=part.text("evidence_sha256"),
         manifest_sha256=part.text("manifest_sha256"),
         code=part.text("code"),
         clips=part.count("clips"),
         groups=part.count("groups"),
+        networks={name: networks.text(name) for name in networks},
     )
     part.end()
     return made

@@ -146,7 +146,12 @@ FITTED = replace(
         CueFigures(feature="pulse", decides=False),
     ),
     made=Made(
-        evidence_sha256="a" * 64, manifest_sha256="b" * 64, code="0.1.0", clips=250, groups=88
+        evidence_sha256="a" * 64,
+        manifest_sha256="b" * 64,
+        code="0.1.0",
+        clips=250,
+        groups=88,
+        networks={"frame_classifier": "1.0"},
     ),
 )
 
@@ -157,6 +162,24 @@ def test_a_policy_is_read_as_it_was_written(tmp_path: Path):
 
     assert read_policy(file) == FITTED
     assert policy_to_json(read_policy(file)) == policy_to_json(FITTED)
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "versions", "holds"),
+    [
+        ("2026-11-21.2", {"frame_classifier": "1.0", "face_detector": "7.0"}, True),
+        ("2026-11-21.2", {}, True),  # old rows do not say
+        ("2026-11-21.2", {"frame_classifier": "1.1"}, False),
+        ("2026-11-21.2+frame_classifier@1.0", {"frame_classifier": "1.0"}, True),
+    ],
+)
+def test_a_fit_holds_for_evidence_of_its_own_networks_alone(decided_by, versions, holds: bool):
+    assert FITTED.holds_for(decided_by, versions) is holds
+
+
+def test_lines_of_what_came_along_do_not_hold_for_what_was_promoted():
+    assert ALONE.holds_for("2026-11-21.2", {"frame_classifier": "1.0"})
+    assert not ALONE.holds_for("2026-11-21.2+frame_classifier@1.1", {"frame_classifier": "1.1"})
 
 
 def spoilt(change: Callable[[Any], None]) -> str:
@@ -198,6 +221,7 @@ WRONG: list[tuple[Callable[[Any], None], str]] = [
     (lambda b: b["cues"][0].update(feature="aura"), r"cues\[0\].feature: want one of"),
     (lambda b: b["cues"][0].update(decides="yes"), "want true or false"),
     (lambda b: b.update(made=[]), "made: want an object"),
+    (lambda b: b["made"]["networks"].update(x=1), "made.networks.x: want a text"),
 ]
 
 
