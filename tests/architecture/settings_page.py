@@ -26,7 +26,7 @@ PAGE_HEAD = """\
 
 Every setting is an environment variable. A file `.env` in the working directory is read too; the
 environment wins. A name in that file that is not listed here is refused. Thresholds that decide
-verdicts are no settings: they are a versioned policy in `app/domain/policy.py`.
+verdicts are no settings: they are a versioned policy in `app/policies/`.
 
 In `docker-compose.yml` the gateway and the workers are given the database and the broker; add other
 settings to their `environment`.

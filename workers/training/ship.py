@@ -201,10 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if calibration is not None:
         sys.stdout.write(
-            "Now app/domain/policy.py must draw the same lines, under a new version: "
-            f"manipulated_from={calibration.manipulated_from}, "
-            f"clear_below={calibration.clear_below}, and its caveat must say "
-            f'"{calibration.false_positives} of {calibration.real_clips} real clips".\n'
+            "Now a policy of the classifier alone must draw the same lines in app/policies, under "
+            f"a new version: manipulated_from={calibration.manipulated_from}, "
+            f"clear_below={calibration.clear_below}, with {calibration.false_positives} false "
+            f"positives of {calibration.real_clips} real clips; app/domain/policy.py names it.\n"
         )
     return 0
 
