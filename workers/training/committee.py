@@ -58,14 +58,7 @@ def join(members: Sequence[Member], out: Path, *, console: Console) -> Path:
     data = {record["data_manifest_sha256"] for record in records}
     if len(data) != 1:
         raise BadRecipe(f"the runs saw different data: {sorted(data)}; train them on the same")
-    served = Served(
-        module=Committee(
-            [_served(member.run) for member in members], [member.weight for member in members]
-        ).eval(),
-        example={FACES: torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)},
-        outputs=(FAKE_LOGIT,),
-        dynamic=served_axes(),
-    )
+    served = joined(members)
     content = export_onnx(served)
     onnx = out / f"{SERVED_AS[TASK]}.onnx"
     parts = [
@@ -96,6 +89,18 @@ def join(members: Sequence[Member], out: Path, *, console: Console) -> Path:
     checkpoints.replace_file(out / RUN_FILE, (json.dumps(story, indent=2) + "\n").encode())
     console.print(f"{len(members)} classifiers are one, {len(content) / 1e6:.2f} MB: {onnx}")
     return onnx
+
+
+def joined(members: Sequence[Member]) -> Served:
+    """Put networks side by side, whatever their runs were for; only their weights are read."""
+    return Served(
+        module=Committee(
+            [_served(member.run) for member in members], [member.weight for member in members]
+        ).eval(),
+        example={FACES: torch.zeros((2, SERVED_PX, SERVED_PX, 3), dtype=torch.uint8)},
+        outputs=(FAKE_LOGIT,),
+        dynamic=served_axes(),
+    )
 
 
 def _record(run: Path) -> dict[str, Any]:
