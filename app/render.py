@@ -9,7 +9,14 @@ from rich.text import Text
 
 from app.domain.evidence import DetectorName
 from app.domain.verdict import Label
-from app.views import AnalysisView, EvidenceView, PersonView, VerdictView
+from app.views import (
+    AnalysisView,
+    EvidenceView,
+    FindingView,
+    IntervalView,
+    PersonView,
+    VerdictView,
+)
 
 COLOUR = {
     Label.MANIPULATED: "bold red",
@@ -40,7 +47,9 @@ def verdict_tables(view: AnalysisView, *, title: str) -> RenderableType:
 def _headline(verdict: VerdictView) -> Text:
     words = Text.assemble(
         (verdict.label.value.replace("_", " ").upper(), COLOUR[verdict.label]),
-        f"   fake probability {_number(verdict.fake_probability)}   policy {verdict.policy}",
+        f"   fake probability {_number(verdict.fake_probability)}{_spread(verdict.interval)}"
+        f"   policy {verdict.policy}",
+        f"   {verdict.operating_point}" if verdict.operating_point else "",
         f"\n{verdict.statement}\n",
     )
     if verdict.label is Label.INCONCLUSIVE:
@@ -54,7 +63,8 @@ def _who(person: PersonView) -> Text:
     return Text.assemble(
         (f"person {person.id}", "bold"),
         f"   {person.first_s:.1f} to {person.last_s:.1f} s   {person.frames} frames   "
-        f"face {person.median_face_px:.0f} px   fake {_number(person.fake_probability)}",
+        f"face {person.median_face_px:.0f} px   fake {_number(person.fake_probability)}"
+        f"{_spread(person.interval)}",
     )
 
 
@@ -83,9 +93,11 @@ def _said(evidence: EvidenceView) -> tuple[str, Text]:
         words = Text(f"{finding.frames} frames")
         if evidence.model:
             words.append(f", {evidence.model}")
+        if finding.cue is not None:
+            words.append(f"\n{finding.cue.value:.3g} {finding.cue.unit}", style="dim")
         for name, value in finding.measurements.items():
             words.append(f"\n{name.replace('_', ' ')}: {value:.3g}", style="dim")
-        return _number(finding.fake_probability), words
+        return _in_short(finding), words
     assert evidence.abstention is not None
     abstention = evidence.abstention
     words = Text(f"abstained: {abstention.reason.value}", style="yellow")
@@ -94,6 +106,19 @@ def _said(evidence: EvidenceView) -> tuple[str, Text]:
     if abstention.needs:
         words.append(f"\nneeds {abstention.needs}", style="dim")
     return "-", words
+
+
+def _in_short(finding: FindingView) -> str:
+    """The one thing that a detector says: a probability, deviations from real clips, an answer."""
+    if finding.fake_probability is not None:
+        return _number(finding.fake_probability)
+    if finding.cue is not None and finding.cue.z is not None:
+        return f"z {finding.cue.z:+.1f}"
+    return finding.answer or "-"
+
+
+def _spread(interval: IntervalView | None) -> str:
+    return "" if interval is None else f" ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def _number(probability: float | None) -> str:

@@ -16,6 +16,7 @@ from app.db.session import Database
 from app.domain.access import Scope
 from app.domain.evidence import AbstainReason, DetectorName
 from app.domain.job import JobState, Priority
+from app.domain.policy import PointName
 from app.domain.verdict import Inconclusive, Label
 from app.errors import RejectCode
 from app.settings import Settings
@@ -37,7 +38,17 @@ def _unnamed(names: list[str], page: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [RejectCode, AbstainReason, Inconclusive, JobState, Label, Priority, DetectorName, Scope],
+    [
+        RejectCode,
+        AbstainReason,
+        Inconclusive,
+        JobState,
+        Label,
+        PointName,
+        Priority,
+        DetectorName,
+        Scope,
+    ],
     ids=lambda words: words.__name__,
 )
 def test_every_word_on_the_wire_is_explained_to_callers(words: type[StrEnum]) -> None:
