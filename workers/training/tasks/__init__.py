@@ -45,11 +45,18 @@ def _embedding(raw: Raw) -> "ServedTask":
     return EmbeddingTask(raw)
 
 
+def _landmark_flow(raw: Raw) -> "ServedTask":
+    from workers.training.tasks.landmark_flow import LandmarkFlowTask  # noqa: PLC0415
+
+    return LandmarkFlowTask(raw)
+
+
 TASKS: dict[str, Callable[[Raw], "ServedTask"]] = {
     "classifier": _classifier,
     "segmenter": _segmenter,
     "detector": _detector,
     "landmarks": _landmarks,
+    "landmark_flow": _landmark_flow,
     "embedding": _embedding,
 }
 
@@ -58,6 +65,7 @@ SERVED_AS = {
     "segmenter": "fake_segmenter",
     "detector": "face_detector",
     "landmarks": "face_landmarks",
+    "landmark_flow": "landmark_flow",
     "embedding": "face_embedding",
 }
 """How the manifest calls the network that a task makes."""
