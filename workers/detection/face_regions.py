@@ -103,7 +103,7 @@ def polygon_mask(landmarks_px: Floats, corners: tuple[int, ...], side_px: int) -
 
 def is_picture(crop: Image) -> Mask:
     """Return where a crop shows its frame; beyond it is black, with a margin for the seam."""
-    shows = (crop.max(axis=2) > 0).astype(np.uint8)
+    shows = (cv2.inRange(crop, np.zeros(3), np.zeros(3)) == 0).astype(np.uint8)
     # Black hair is no border: only black that is wider than the holes of noise counts.
     shows = np.asarray(
         cv2.morphologyEx(shows, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)), np.uint8
