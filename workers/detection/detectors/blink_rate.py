@@ -68,6 +68,7 @@ MOST_BLINK_S = 0.8
 DEEP = 0.5
 """Depth of a blink in which the lids came at least halfway together. A whole blink reads as less
 than 1, as its lowest moment lies between two frames and the landmarks lag."""
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.NONE
 """For the reference: 0 blinks a minute is a value as any other, and a logarithm has none for it."""
 
@@ -235,9 +236,7 @@ class BlinkRate:
             measurements["deep_blinks_share"] = float(np.mean([b.depth >= DEEP for b in found]))
         return Finding(
             detector=self.name,
-            cue=self._reference.cue(
-                self.name, per_min, "blinks a minute", suspicious=Suspicious.LOW
-            ),
+            cue=self._reference.cue(self.name, per_min, "blinks a minute", suspicious=SUSPICIOUS),
             frames=frames,
             spans=tuple(
                 Span(first_s=float(t.pts_s[0]), last_s=float(t.pts_s[-1]))

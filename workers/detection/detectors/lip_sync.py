@@ -45,6 +45,7 @@ from workers.detection.stage import Examination, FaceClip, FaceTrack, Sound
 
 Doubles = NDArray[np.float64]
 
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.NONE
 """Correlations spread evenly."""
 
@@ -289,7 +290,7 @@ class LipSync:
         return Finding(
             detector=self.name,
             cue=self._reference.cue(
-                self.name, found.correlation, "correlation", suspicious=Suspicious.LOW
+                self.name, found.correlation, "correlation", suspicious=SUSPICIOUS
             ),
             frames=sum(_frames(track, judged) for track in clip.tracks),
             spans=tuple(

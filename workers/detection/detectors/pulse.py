@@ -69,6 +69,7 @@ WINDOW_S = 1.6
 SLOWEST_HZ, FASTEST_HZ = 0.7, 3.0
 BESIDE_HZ = 0.1
 """What still counts to the rhythm, on either side of it and of its octave."""
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.NONE
 """For the reference: a correlation is in [-1, 1]."""
 
@@ -229,7 +230,7 @@ class Pulse:
                 self.name,
                 seen.coherence,
                 "mean correlation of cheeks and forehead",
-                suspicious=Suspicious.LOW,
+                suspicious=SUSPICIOUS,
             ),
             frames=len(pts_s),
             spans=(Span(first_s=float(pts_s[0]), last_s=float(pts_s[-1])),),

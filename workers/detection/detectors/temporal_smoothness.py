@@ -64,6 +64,7 @@ LEAST_FACE_PX = 60.0
 LEAST_PRESENCE = 0.9
 MOST_MISSING = 0.1  # share of frames without landmarks
 
+SUSPICIOUS = Suspicious.HIGH
 TRANSFORM = Transform.LOG
 """For the reference: the value is a ratio."""
 
@@ -273,7 +274,7 @@ class TemporalSmoothness:
                 self.name,
                 value,
                 "times the flicker of colour around the face",
-                suspicious=Suspicious.HIGH,
+                suspicious=SUSPICIOUS,
             ),
             frames=frames + FLICKER_ORDER,
             spans=tuple(
