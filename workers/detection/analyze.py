@@ -26,7 +26,7 @@ from app.domain.job import Progress, Stage
 from app.domain.media import Origin
 from app.domain.overlay import OverlayOrder
 from app.domain.worker import WorkerCondition
-from app.errors import RejectedMedia, ServiceError
+from app.errors import ServiceError
 from app.settings import AnalysisSettings, MediaLimits
 from workers.detection import overlay
 from workers.detection.artifacts import (
@@ -297,8 +297,8 @@ class Analyzer:
                     until_s=last_s + AFTER_S,
                     max_bytes=MAX_SOUND_BYTES,
                 )
-            except RejectedMedia as why:
-                _log.info("sound.unreadable", code=why.code, detail=str(why))
+            except ServiceError as why:
+                _log.warning("sound.unreadable", why=str(why))
                 warnings = (SOUND_UNREADABLE,)
         timings["sound_s"] = time.monotonic() - began
         return tuple(replace(c, sound=sound) for c in clips), warnings
