@@ -1,6 +1,7 @@
 """Does `deepverdict redecide` list what changes, line by line, and say why it cannot?"""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,10 +47,14 @@ def test_changed_verdicts_are_listed_and_written_once_that_is_wanted(
         "policy": STRICT.version,
         "operating_point": "fpr_5",
     }
-    rows = [line for line in shown.stdout.splitlines() if accused in line or clear in line]
-    assert len(rows) == 2
-    assert len({row.index("inconclusive") for row in rows}) == 1  # it lines up
-    assert "0.80 -> 0.80" in rows[0]
+    lines = shown.stdout.splitlines()
+    at = [m.start(1) for x in lines if (m := re.search(r"(0\.\d\d) (manip|no_manip|inconcl)", x))]
+    assert len(at) == 4
+    assert len(set(at)) == 1  # it lines up
+    (first,) = (n for n, line in enumerate(lines) if accused in line)
+    assert lines[first].rstrip().endswith("0.80 manipulated")
+    assert lines[first + 1].strip() == "-> 0.80 inconclusive"
+    assert "between_thresholds: person p1" in lines[first + 2]
     assert "3 verdicts, by policy 2027-01-01.1: 2 labels change" in " ".join(shown.stdout.split())
     assert "Nothing is written" in shown.stdout
     assert before.judged is not None

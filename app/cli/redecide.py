@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from app.cli.console import database, err, explained, out
 from app.domain.policy import CURRENT, PointName, Policy, read_policy, shipped, versions
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from app.domain.redecision import Redecided, Ruled
 
 NOTHING = "-"
+REF_WIDTH = 20
 
 
 def redecide(
@@ -108,28 +110,26 @@ def _policy(named: str) -> Policy:
 
 
 def _table(found: "Redecided") -> Table:
+    """One job a row, before above after and the reason below: in that way it fits any window."""
     table = Table(
-        *(Column(name, no_wrap=True) for name in ("job", "ref", "before", "after")),
-        Column("probability", no_wrap=True),
-        "why",
+        Column("job", no_wrap=True),
+        Column("ref", max_width=REF_WIDTH, overflow="ellipsis", no_wrap=True),
+        "verdict before, after, and why",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     for each in found.changed:
-        table.add_row(
-            each.job_id,
-            escape(each.ref_id or NOTHING),
-            each.before.label,
-            each.after.label,
-            f"{_number(each.before)} -> {_number(each.after)}",
-            escape(each.why),
+        words = Text.assemble(
+            f"   {_in_short(each.before)}\n-> {_in_short(each.after)}\n", (each.why, "dim")
         )
+        table.add_row(each.job_id, escape(each.ref_id or NOTHING), words)
     return table
 
 
-def _number(ruled: "Ruled") -> str:
-    return f"{NOTHING:>4}" if ruled.fake_probability is None else f"{ruled.fake_probability:.2f}"
+def _in_short(ruled: "Ruled") -> str:
+    p = ruled.fake_probability
+    return f"{NOTHING if p is None else format(p, '.2f'):>4} {ruled.label}"
 
 
 def _summary(found: "Redecided", *, is_applied: bool) -> list[str]:
