@@ -86,6 +86,8 @@ _SIGNS = {
 What a tag of a program says if it has one of these names in it. Names as the programs write them
 into their own files, and where they could not be tried, as the makers spell them.
 """
+SIGNS = (*_WORDS, "location-tag", "creation-time-missing", "no-metadata")
+"""Every code there is."""
 CAMERA_KEYS = re.compile(
     r"^(com\.apple\.quicktime\.)?(make|model)$|^com\.android\.(manufacturer|model)$"
 )

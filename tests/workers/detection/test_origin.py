@@ -15,11 +15,12 @@ import pytest
 from app.domain.media import CredentialState, Origin
 from app.errors import RejectedMedia, SandboxUnavailable
 from app.settings import AnalysisSettings, MediaLimits
+from tests.conftest import ROOT
 from tests.make_credentials import Newsroom, make_newsroom
 from tests.media import make_video
 from tests.workers.detection import lying_readers
 from workers.detection import wire
-from workers.detection.origin import SYNTHETIC_MARK, read_origin, signs
+from workers.detection.origin import SIGNS, SYNTHETIC_MARK, read_origin, signs
 
 C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 """What a `uuid` box begins with that holds a manifest; C2PA 2.2, A.5."""
@@ -239,6 +240,13 @@ def test_a_tag_is_a_sign_of_what_it_names(tags: dict[str, str], sign: str) -> No
 )
 def test_what_only_sounds_like_a_tool_is_no_sign(tags: dict[str, str]) -> None:
     assert set(signs(tags)) <= {"creation-time-missing"}
+
+
+def test_every_sign_and_every_state_is_explained_to_who_reads_it() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+
+    assert [code for code in (*SIGNS, *wire.CREDENTIAL_STATES) if f"| `{code}` |" not in page] == []
+    assert list(wire.CREDENTIAL_STATES) == [str(state) for state in CredentialState]
 
 
 def test_tags_without_end_are_cut_and_cleaned(plain: Path, tmp_path: Path) -> None:
