@@ -66,6 +66,9 @@ class AnalysisSettings(Section):
     """Persons examined, those longest on screen first."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads a network may use; 0 lets the runtime choose."""
+    trust_list: Path | None = None
+    """Certificates, PEM, of those whose Content Credentials are trusted. Without, whoever signed a
+    video is called unproven; none comes along and none is fetched."""
 
 
 class FaceSettings(Section):

@@ -114,14 +114,13 @@ def read_origin(
     limits: MediaLimits,
     sampling: AnalysisSettings,
     allow_unsandboxed: bool,
-    trust_list: Path | None = None,
     decoder: str = DECODER,
 ) -> Origin | None:
     """
     Read what a video says of itself. Nothing that is wrong with it is an error.
 
     Args:
-        trust_list: certificates whose signatures are trusted, PEM; none unless given.
+        sampling: has the list of whose signatures are trusted, if there is one.
         decoder: the program that does it; tests put liars in its place.
 
     Returns:
@@ -135,7 +134,7 @@ def read_origin(
     order = replace(
         order_for(path, limits=limits, sampling=sampling, allow_unsandboxed=allow_unsandboxed),
         wants_origin=True,
-        trust_list=str(trust_list.resolve()) if trust_list else "",
+        trust_list=str(sampling.trust_list.resolve()) if sampling.trust_list else "",
     )
     tags: dict[str, str] = {}
     with DecoderProcess(decoder, timeout_s=min(TIMEOUT_S, limits.decode_timeout_s)) as process:
@@ -145,7 +144,8 @@ def read_origin(
         except RejectedMedia as why:
             _log.warning("origin.broke_off", code=why.code, tags=len(tags))
             credentials = BROKEN
-        except Misconfigured:
+        except Misconfigured as why:
+            _log.error("origin.not_read", why=str(why), trust_list=order.trust_list)
             return None
         else:
             credentials = _credentials(read)

@@ -26,11 +26,11 @@ C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 """What a `uuid` box begins with that holds a manifest; C2PA 2.2, A.5."""
 
 
-def origin_of(path: Path, **more: object) -> Origin:
+def origin_of(path: Path, *, trust_list: Path | None = None, **more: str) -> Origin:
     origin = read_origin(
         path,
         limits=MediaLimits(),
-        sampling=AnalysisSettings(),
+        sampling=AnalysisSettings(trust_list=trust_list),
         allow_unsandboxed=True,
         **more,
     )
@@ -305,6 +305,14 @@ def test_where_the_reader_does_not_start_nobody_looked(plain: Path) -> None:
         allow_unsandboxed=True,
         decoder=program(lying_readers.dies_before_it_is_jailed),
     )
+
+    assert nothing is None
+
+
+def test_with_a_trust_list_that_is_not_there_nobody_looked(plain: Path, tmp_path: Path) -> None:
+    sampling = AnalysisSettings(trust_list=tmp_path / "none.pem")
+
+    nothing = read_origin(plain, limits=MediaLimits(), sampling=sampling, allow_unsandboxed=True)
 
     assert nothing is None
 
