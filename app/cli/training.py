@@ -52,6 +52,7 @@ SERVED = {
     "detector": "where faces are",
     "landmarks": "where the points of a face are",
     "embedding": "whether two faces are of one person",
+    "landmark_flow": "whether a face moves as faces do",
 }
 """Networks that detection uses, and what each learns to say."""
 
