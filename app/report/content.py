@@ -29,7 +29,7 @@ from app.domain.job import Job
 from app.domain.media import CredentialState, Origin, VideoFacts
 from app.domain.policy import CURRENT, Policy, shipped, versions
 from app.domain.report import ArtifactFacts, Judged
-from app.domain.verdict import Label, Part, Verdict, caveat_in, statement_in
+from app.domain.verdict import Label, Part, Said, Verdict, caveat_in, statement_in
 from app.domain.words import Language, Sentence, say
 from app.report.tongue import Tongue, visible
 from app.views import (
@@ -56,6 +56,9 @@ MOST_Z = 8.0
 """Deviations beyond which a reference tells no more; see `workers.detection.reference`."""
 NOTHING = "\N{EN DASH}"
 """Stands where there is nothing to say."""
+HEADING_CHARACTERS = 96
+"""Of a file's name in the heading; the whole name stands with the facts of the file."""
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 NOT_IN_KEYS = re.compile(r"[^a-z0-9]+")
 SHOWN_KINDS = frozenset({ArtifactKind.CROP, ArtifactKind.FRAME, ArtifactKind.ATTENTION})
 """Pictures that a report shows; masks by themselves tell a reader nothing."""
@@ -148,6 +151,17 @@ class AbstentionRow(View):
     reason: str
     detail: IfAny[str] = Field(default="", description="In the program's English words.")
     needs: IfAny[str] = Field(default="", description="In the program's English words.")
+
+
+def alike(rows: Sequence[AbstentionRow]) -> list[tuple[str, AbstentionRow]]:
+    """Put those together that abstain for the same reason: their names, and one of the rows."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    first: dict[tuple[str, str, str], AbstentionRow] = {}
+    for row in rows:
+        words = (row.reason, row.detail, row.needs)
+        names.setdefault(words, []).append(row.name)
+        first.setdefault(words, row)
+    return [(", ".join(names[words]), row) for words, row in first.items()]
 
 
 class PointView(View):
@@ -281,7 +295,7 @@ class _Writer:
         return ReportView(
             language=language,
             title=say("report.kicker"),
-            heading=visible(file_name) if file_name else say("report.unnamed"),
+            heading=_shortened(visible(file_name)) if file_name else say("report.unnamed"),
             about=self._about(),
             made_at=self._subject.made_at,
             label=verdict.label,
@@ -333,11 +347,13 @@ class _Writer:
             return []
         if not verdict.said:
             return list(verdict.reasons)
-        return [
-            say(self._in_words(s.sentence), language) for s in verdict.said if s.part is Part.REASON
-        ]
+        return [say(self._in_words(s), language) for s in verdict.said if s.part is Part.REASON]
 
-    def _in_words(self, sentence: Sentence) -> Sentence:
+    def _in_words(self, said: Said) -> Sentence:
+        sentence = said.sentence
+        obstacle = f"obstacle.{said.code}"
+        if sentence.key == "reason.nobody" and self._tongue.knows(obstacle):
+            return Sentence(key=obstacle)  # the detector's own words are in English
         detector = sentence.values.get("detector")
         if detector is None:
             return sentence
@@ -738,6 +754,14 @@ class _Writer:
 def _probability_of(point: PointView) -> float:
     assert point.fake_probability is not None, "only judged points are compared"
     return point.fake_probability
+
+
+def _shortened(name: str) -> str:
+    """Leave out the middle of a long name; the ending of a file stays to be seen."""
+    if len(name) <= HEADING_CHARACTERS:
+        return name
+    half = HEADING_CHARACTERS // 2
+    return f"{name[:half]} {ELLIPSIS} {name[-half:]}"
 
 
 def _policy_of(verdict: Verdict) -> Policy | None:

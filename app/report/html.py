@@ -12,7 +12,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from app.report.content import PictureView, ReportView
+from app.report.content import PictureView, ReportView, alike
 from app.report.drawing import WIDTH, Dot, Drawing, Line, Mark, Shape, Words, timelines
 from app.report.tongue import Tongue
 
@@ -37,6 +37,7 @@ def to_html(report: ReportView, pictures: Mapping[str, bytes]) -> str:
         report=report,
         say=tongue.say,
         source=source,
+        alike=alike,
         drawings=[_svg(d, number=n) for n, d in enumerate(timelines(report), start=1)],
     )
 

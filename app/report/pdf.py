@@ -25,6 +25,7 @@ from app.report.content import (
     PersonReport,
     PictureView,
     ReportView,
+    alike,
 )
 from app.report.drawing import WIDTH, Dot, Drawing, Ink, Line, Shape, Words, timelines
 from app.report.tongue import Tongue
@@ -47,8 +48,8 @@ CROP_MM, FACE_GAP_MM = 26.0, 5.0
 CELL_GAP_MM, ROW_GAP_MM = 3.0, 1.4
 KEEP_MM = 26.0
 """Room that a heading wants below it."""
-TALLEST_MM = 150.0
-"""Of a picture."""
+TALLEST_MM = 46.0
+"""Of a picture: as high as frames of most videos are where they are as wide as the page."""
 BLANK = "\N{EN DASH}"
 
 Colour = tuple[int, int, int]
@@ -160,20 +161,21 @@ class _Printer:
     def _quote(self) -> None:
         """Both sentences in one block, which is never torn apart by the end of a page."""
         pdf, quote = self._pdf, self._report.quote
-        about = self._say("report.quote_label") + "."
+        no_caveat = self._say("report.no_caveat")
+        about = f"{self._say('report.quote_label')}." if quote.caveat else no_caveat
         if quote.language != self._report.language:
             about = f"{about} {self._say('report.language_note')}"
-        caveat = quote.caveat or self._say("report.no_caveat")
         lines: list[tuple[str, Family, Style, float, Ink]] = [
             (quote.statement, SERIF, "", 13.5, Ink.TEXT),
-            (caveat, SERIF, "", TEXT_PT, Ink.TEXT),
+            (quote.caveat, SERIF, "", TEXT_PT, Ink.TEXT),
             (about, SANS, "", SMALL_PT, Ink.FAINT),
         ]
+        lines = [line for line in lines if line[0]]
         inset, width = 6.0, pdf.epw - 12.0
         heights = [
             self._height(text, width, family, style, size) for text, family, style, size, _ in lines
         ]
-        height = sum(heights) + 2 * 2.2 + 2 * 4.5
+        height = sum(heights) + 2.2 * (len(lines) - 1) + 2 * 4.5
         self._keep(height)
         top = pdf.get_y()
         pdf.set_fill_color(*TINT)
@@ -307,9 +309,9 @@ class _Printer:
         head = [self._say(f"report.column_{c}") for c in ("detector", "reason", "needs")]
         self._table_head(head, widths)
         styles: list[Style] = ["B", "", ""]
-        for row in rows:
+        for names, row in alike(rows):
             why = f"{row.reason}\n{self._original(row.detail)}" if row.detail else row.reason
-            cells = [row.name, why, row.needs or BLANK]
+            cells = [names, why, row.needs or BLANK]
             if self._keep(self._row_height(cells, widths, styles) + 2 * ROW_GAP_MM):
                 self._table_head(head, widths)
             self._row(cells, widths, styles, has_rule=True)

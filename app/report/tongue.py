@@ -46,8 +46,8 @@ class Tongue:
 
     def number(self, value: float) -> str:
         """Write a number with three significant digits, and never with an exponent."""
-        if value == 0:
-            return "0"
+        if value == round(value):
+            return self.whole(round(value))
         whole_digits = math.floor(math.log10(abs(value))) + 1
         return self.decimal(value, max(0, SIGNIFICANT_DIGITS - whole_digits))
 

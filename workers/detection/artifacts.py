@@ -115,9 +115,8 @@ def frame_artifact(clip: FaceClip, look: FaceSample, mask: PixelMask | None) -> 
     """
     Draw a telling frame, for people.
 
-    Side by side the frame with the face framed, the face alone as it is, and, where a mask was
-    made, the same with the mask: tinted the surer the more, and outlined where a pixel is more
-    likely manipulated than not.
+    Side by side the frame with the face framed, the face alone as it is, and, where anything was
+    marked, the same with the mask.
     """
     width_px = max(1, round(look.thumbnail.shape[1] * PANEL_PX / look.thumbnail.shape[0]))
     frame = np.array(
@@ -126,7 +125,7 @@ def frame_artifact(clip: FaceClip, look: FaceSample, mask: PixelMask | None) -> 
     affine = align.in_video(look.frame_from_crop, scale=clip.frame_width_px / frame.shape[1])
     _outline(frame, [_box_corners(affine)])
     panels = [frame, look.crop]
-    if mask is not None:
+    if mask is not None and mask.area > 0:
         panels.append(marked(look.crop, mask.probability))
     gap = np.full((PANEL_PX, GAP_PX, 3), 255, np.uint8)
     picture = np.concatenate([p for panel in panels for p in (panel, gap)][:-1], axis=1)
@@ -147,12 +146,18 @@ def frame_artifact(clip: FaceClip, look: FaceSample, mask: PixelMask | None) -> 
 
 
 def marked(crop: Image, probability: Floats) -> Image:
-    """Return a crop with a mask `[H, W]` laid over it."""
-    share = (np.clip(probability, 0, 1) * MOST_TINT)[..., None]
+    """
+    Return a crop with a mask `[H, W]` laid over it.
+
+    Pixels that are more likely manipulated than not are tinted, the surer the more, and outlined;
+    the others stay as they are.
+    """
+    is_marked = probability * 255 >= MARKED_FROM
+    share = np.where(is_marked, np.clip(probability, 0, 1) * MOST_TINT, 0)[..., None]
     mixed = crop * (1 - share) + np.array(MARK_COLOUR, np.float32) * share
     picture = np.ascontiguousarray(np.rint(mixed).astype(np.uint8))
-    is_marked = (probability * 255 >= MARKED_FROM).astype(np.uint8)
-    contours, _ = cv2.findContours(is_marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    marks = is_marked.astype(np.uint8)
+    contours, _ = cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     _outline(picture, [np.asarray(c, np.int32).reshape(-1, 2) for c in contours])
     return picture
 

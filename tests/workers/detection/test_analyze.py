@@ -37,6 +37,7 @@ from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
 from workers.detection.faces import FaceFollower
 from workers.detection.reference import NOTHING
 from workers.detection.stage import CROP_SIDE_PX, Detector, Examination, FaceClip, PixelMask
+from workers.detection.telling import MOST_MOMENTS
 
 MODELS = {"face_detector": "sha256:aa", "frame_classifier": "missing: not pulled"}
 SIZE = (320, 240)
@@ -164,7 +165,8 @@ def test_a_person_is_found_examined_and_pictured(walk: Path) -> None:
     assert [e.detector for e in person.evidence] == ASKED
     assert analysis.abstentions == ()
     kinds = [a.kind for a in analysis.artifacts]
-    assert kinds == [ArtifactKind.CROP, ArtifactKind.MASK, ArtifactKind.MASK]
+    marks = [ArtifactKind.MASK] * 2
+    assert kinds == [ArtifactKind.CROP, *marks, *[ArtifactKind.FRAME] * MOST_MOMENTS]
     assert analysis.video.frames_decoded == 64
     assert analysis.video.sha256 == "ab" * 32
 

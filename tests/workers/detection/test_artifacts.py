@@ -15,6 +15,8 @@ from workers.detection.artifacts import (
     attention_artifact,
     best_look,
     crop_artifact,
+    frame_artifact,
+    marked,
     mask_artifact,
 )
 from workers.detection.stage import CROP_SIDE_PX, AttentionMap, FaceClip, PixelMask
@@ -186,3 +188,62 @@ def test_the_longest_name_of_a_picture_can_be_stored() -> None:
     )
 
     assert len(artifact.id) <= 32
+
+
+def test_a_frame_shows_the_face_framed_then_as_it_is_then_with_what_was_marked() -> None:
+    mask = mask_of(square_mask())
+
+    artifact = frame_artifact(make_clip(), mask.sample, mask)
+
+    picture = decoded(artifact.png)[..., ::-1]
+    face = picture[:, -2 * CROP_SIDE_PX - 8 : -CROP_SIDE_PX - 8]
+    assert (artifact.id, artifact.kind) == ("p1-frame-000045", ArtifactKind.FRAME)
+    assert (artifact.width_px, artifact.height_px) == (picture.shape[1], picture.shape[0])
+    assert artifact.area == mask.area
+    assert artifact.sha256 == hashlib.sha256(artifact.png).hexdigest()
+    np.testing.assert_array_equal(face, mask.sample.crop, strict=True)
+    np.testing.assert_array_equal(picture[:, -CROP_SIDE_PX:], marked(face, mask.probability))
+
+
+def test_the_box_in_a_frame_lies_around_the_face() -> None:
+    sample = replace(make_sample(), thumbnail=np.full((216, 384, 3), 90, np.uint8))
+
+    picture = decoded(frame_artifact(make_clip(), sample, None).png)[..., ::-1]
+
+    frame = picture[:, : -CROP_SIDE_PX - 8]
+    scale = frame.shape[1] / FRAME_WIDTH_PX
+    rows, columns = np.nonzero((frame != 90).any(axis=-1))
+    middle = 540 + 127.5 * 0.8, 260 + 127.5 * 0.8  # of the crop, in the video
+    side = CROP_SIDE_PX / 1.3 * 0.8 * scale
+    assert (columns.min() + columns.max()) / 2 == pytest.approx(middle[0] * scale, abs=1.5)
+    assert (rows.min() + rows.max()) / 2 == pytest.approx(middle[1] * scale, abs=1.5)
+    assert columns.max() - columns.min() == pytest.approx(side, abs=7)  # lines are 3 px thick
+
+
+@pytest.mark.parametrize("mask", [None, mask_of(np.zeros((CROP_SIDE_PX, CROP_SIDE_PX)))])
+def test_a_frame_without_marks_has_no_picture_of_marks(mask: PixelMask | None) -> None:
+    artifact = frame_artifact(make_clip(), make_sample(), mask)
+
+    assert artifact.width_px == pytest.approx(CROP_SIDE_PX * 16 / 9 + 8 + CROP_SIDE_PX, abs=1)
+    assert artifact.area == 0
+
+
+@pytest.mark.parametrize("size", [(384, 216), (216, 384), (384, 2), (1, 384)])
+def test_a_frame_of_any_shape_can_be_drawn(size: tuple[int, int]) -> None:
+    sample = replace(make_sample(), thumbnail=np.zeros((size[1], size[0], 3), np.uint8))
+
+    assert frame_artifact(make_clip(), sample, None).height_px == CROP_SIDE_PX
+
+
+def test_pixels_that_are_not_marked_stay_as_they_are() -> None:
+    probability = 0.49 * np.ones((CROP_SIDE_PX, CROP_SIDE_PX))
+    probability[64:192, 96:160] = 1
+    crop = np.full((CROP_SIDE_PX, CROP_SIDE_PX, 3), (205, 150, 120), np.uint8)
+
+    picture = marked(crop, np.float32(probability))
+
+    np.testing.assert_array_equal(picture[:60], crop[:60])
+    np.testing.assert_array_equal(picture[128, 128], (102, 132, 149))  # half of it blue
+    assert picture[128].min() == 0  # a dark line around it
+    assert picture[128].max() > 200  # and a light one within that
+    np.testing.assert_array_equal(crop, (205, 150, 120) * np.ones_like(crop))  # not drawn upon
