@@ -35,6 +35,8 @@ MOST_HEAT = 0.65
 """Share of colour in the pixel that matters most; the face must stay to be seen."""
 PANEL_PX, GAP_PX = CROP_SIDE_PX, 8
 """Height of what stands side by side in a telling frame, and the white between."""
+MOST_WIDE = 3
+"""Times as wide as high: a frame that is wider has white above and below."""
 MARK_COLOUR, MOST_TINT = (0, 114, 178), 0.5
 """RGB: Okabe & Ito's blue, which no colour vision confuses with skin; and its share at most."""
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
@@ -118,17 +120,19 @@ def frame_artifact(clip: FaceClip, look: FaceSample, mask: PixelMask | None) -> 
     Side by side the frame with the face framed, the face alone as it is, and, where anything was
     marked, the same with the mask.
     """
-    width_px = max(1, round(look.thumbnail.shape[1] * PANEL_PX / look.thumbnail.shape[0]))
-    frame = np.array(
-        cv2.resize(look.thumbnail, (width_px, PANEL_PX), interpolation=cv2.INTER_CUBIC), np.uint8
-    )
+    height_px, width_px = look.thumbnail.shape[:2]
+    scale = min(PANEL_PX / height_px, MOST_WIDE * PANEL_PX / width_px)
+    size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
+    frame = np.array(cv2.resize(look.thumbnail, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     affine = align.in_video(look.frame_from_crop, scale=clip.frame_width_px / frame.shape[1])
     _outline(frame, [_box_corners(affine)])
-    panels = [frame, look.crop]
+    panel = np.full((PANEL_PX, size[0], 3), 255, np.uint8)
+    panel[(PANEL_PX - size[1]) // 2 :][: size[1]] = frame
+    panels = [panel, look.crop]
     if mask is not None and mask.area > 0:
         panels.append(marked(look.crop, mask.probability))
     gap = np.full((PANEL_PX, GAP_PX, 3), 255, np.uint8)
-    picture = np.concatenate([p for panel in panels for p in (panel, gap)][:-1], axis=1)
+    picture = np.concatenate([part for it in panels for part in (it, gap)][:-1], axis=1)
     png = _png(picture[..., ::-1])
     return Artifact(
         id=f"{clip.person_id}-frame-{look.frame_index:06d}",
