@@ -252,3 +252,26 @@ def test_up_refuses_a_database_that_is_not_its_own(tmp_path: Path):
 
     assert done.returncode == 1
     assert "DEEPVERDICT_DATABASE_URL" in done.stderr
+
+
+def test_scan_writes_a_report_of_each_file_and_says_where(tmp_path: Path, clip: Path):
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video")
+    wanted = ("--report", tmp_path / "out" / "r.html", "--language", "de")
+
+    done = run(tmp_path, "scan", clip, text, *wanted)
+
+    assert done.returncode == 2  # for the file that is no video
+    assert f"Report: {tmp_path}/out/r-1.html" in done.stdout
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["r-1.html"]
+    assert "wurde kein Gesicht gefunden" in (tmp_path / "out" / "r-1.html").read_text()
+
+
+def test_scan_refuses_a_report_of_a_form_that_there_is_not_before_it_looks(
+    tmp_path: Path, clip: Path
+):
+    done = run(tmp_path, "scan", clip, "--report", tmp_path / "r.docx")
+
+    assert done.returncode == 2
+    assert ".html" in done.stderr
+    assert not done.stdout
