@@ -68,6 +68,7 @@ def draw_head(seed: int) -> NDArray[np.float64]:
     return drawn
 
 
+@cache
 def grain(seed: int, *, deviation: float = 1.5) -> NDArray[np.float64]:
     """Draw the noise of a camera `[H, W, 1]`: enough of it that a look counts as sharp."""
     random = np.random.default_rng([seed, 1])
@@ -87,7 +88,7 @@ def blurred(
 
 def rounded(picture: NDArray[np.float64]) -> Image:
     """Round to whole grey levels."""
-    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
+    return np.rint(np.clip(np.float32(picture), 0, 255)).astype(np.uint8)
 
 
 def person_of(
@@ -109,6 +110,7 @@ def person_of(
     return make_clip(replace(track, landmarks_px=landmarks, samples=tuple(samples)))
 
 
+@cache
 def draw_person(*, looks: int = 8, opening: float = 0.08) -> FaceClip:
     """Draw a person whom all cues can judge."""
     mesh = draw_mesh(opening=opening)
