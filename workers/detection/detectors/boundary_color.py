@@ -38,6 +38,7 @@ from workers.detection.face_regions import CHEEKS, OVAL, polygon_mask
 from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import CROP_SIDE_PX, Examination, FaceClip, Floats
 
+SUSPICIOUS = Suspicious.HIGH
 TRANSFORM = Transform.NONE
 """For the reference: a difference of two steps, of either sign."""
 
@@ -108,7 +109,7 @@ class BoundaryColor:
         value = median_over([s.more for _, s in found])
         return Finding(
             detector=self.name,
-            cue=self._reference.cue(self.name, value, "Delta E 2000", suspicious=Suspicious.HIGH),
+            cue=self._reference.cue(self.name, value, "Delta E 2000", suspicious=SUSPICIOUS),
             frames=len(found),
             spans=spans_of(clip, [look for look, _ in found]),
             measurements={

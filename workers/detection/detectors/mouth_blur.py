@@ -37,6 +37,7 @@ from workers.detection.face_regions import EYES, Mask, polygon_mask
 from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import CROP_SIDE_PX, Examination, FaceClip, Floats
 
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.LOG
 """For the reference: a ratio."""
 
@@ -101,7 +102,7 @@ class MouthBlur:
         return Finding(
             detector=self.name,
             cue=self._reference.cue(
-                self.name, value, "times as detailed as the eyes", suspicious=Suspicious.LOW
+                self.name, value, "times as detailed as the eyes", suspicious=SUSPICIOUS
             ),
             frames=len(opened),
             spans=spans_of(clip, opened),

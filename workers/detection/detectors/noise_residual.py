@@ -40,6 +40,7 @@ from workers.detection.face_regions import Mask
 from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import CROP_SIDE_PX, Examination, FaceClip, FaceSample
 
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.LOG
 """For the reference: a ratio."""
 
@@ -125,7 +126,7 @@ class NoiseResidual:
         return Finding(
             detector=self.name,
             cue=self._reference.cue(
-                self.name, value, "times the noise around it", suspicious=Suspicious.LOW
+                self.name, value, "times the noise around it", suspicious=SUSPICIOUS
             ),
             frames=len(found),
             spans=spans_of(clip, [look for look, _ in found]),

@@ -87,6 +87,7 @@ LEAST_RUN = 4
 """Frames in a row that something must be there for."""
 LEAST_STEPS = 6
 """Pairs of frames that an answer rests on."""
+SUSPICIOUS = Suspicious.HIGH
 TRANSFORM = Transform.NONE
 """For the reference: the value is in [0, 1]."""
 
@@ -232,7 +233,7 @@ class OcclusionFlicker:
                 self.name,
                 value,
                 "of the outline changes from frame to frame",
-                suspicious=Suspicious.HIGH,
+                suspicious=SUSPICIOUS,
             ),
             frames=sum(len(o.covered) for _, o in found),
             spans=tuple(

@@ -40,6 +40,7 @@ from workers.detection.face_regions import CHEEKS, FOREHEAD, Mask, polygon_mask
 from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import CROP_SIDE_PX, Examination, FaceClip
 
+SUSPICIOUS = Suspicious.LOW
 TRANSFORM = Transform.LOG
 """For the reference: a ratio."""
 LEAST_STRUCTURE = 1.0
@@ -85,7 +86,7 @@ class OverBlur:
         return Finding(
             detector=self.name,
             cue=self._reference.cue(
-                self.name, value, "times as sharp as its surroundings", suspicious=Suspicious.LOW
+                self.name, value, "times as sharp as its surroundings", suspicious=SUSPICIOUS
             ),
             frames=len(usable),
             spans=spans_of(clip, [k for k, _ in usable]),
