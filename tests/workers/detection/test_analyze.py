@@ -376,13 +376,13 @@ def test_a_face_filmed_sideways_is_found_upright(tmp_path: Path, shared_media: P
 def test_a_real_video_is_analysed_to_its_end(shared_media: Path) -> None:
     path = shared_media / "videos/real/webpair__RealClinton__5fbf77.mp4"
     analyzer = make_analyzer(
-        TemporalSmoothness(NOTHING), BlinkRate(NOTHING), follower=real_follower()
+        Classifier(), TemporalSmoothness(NOTHING), BlinkRate(NOTHING), follower=real_follower()
     )
 
     analysis = analyze(analyzer, path)
 
     person = analysis.persons[0]
-    smoothness, blinking = person.evidence
+    _, smoothness, blinking = person.evidence
     assert person.frames == analysis.video.frames_kept
     assert isinstance(smoothness, Finding)
     assert isinstance(blinking, Abstention)

@@ -307,3 +307,16 @@ def test_nine_in_ten_blinks_of_people_who_talk_are_found_and_hardly_one_that_is_
         misses += len(left)
 
     assert 2 * hits / (2 * hits + misses + wrong) >= 0.93
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "counted"),  # by eye on every frame; the table of the cuts has one in each
+    [("person1_05", 1), ("person1_01", 0), ("person3_01", 0), ("person4_01", 0), ("person7_05", 0)],
+)
+def test_a_blink_in_less_than_a_second_of_film_is_counted_where_there_is_one(
+    name: str, counted: int, shared_media: Path
+) -> None:
+    (person, *_) = follow_clip(shared_media / "blinks" / f"eyeblink8_{name}.mp4")
+
+    assert sum(len(blinks(t.pts_s, openness(t))) for t in person.tracks) == counted
