@@ -141,7 +141,8 @@ def fuse(
     crossed = fit.cross_fit(table, selection.kept)
     odds = crossed.videos(table)
     model, strength = fit.final_fit(table, selection.kept)
-    by_feature = {name: alone(whole, name, is_learned=name in learned) for name in whole.names}
+    seen = [name for name in whole.names if np.isfinite(whole.column(name)).any()]
+    by_feature = {name: alone(whole, name, is_learned=name in learned) for name in seen}
     policy = Policy(
         version=version,
         fusion=fit.as_fusion(table, selection.kept, model, strength, draws=DRAWS),
@@ -153,8 +154,7 @@ def fuse(
         ),
         default_point=PointName.FPR_5,
         cues=tuple(
-            _cue(name, by_feature[name], selection, is_kept=name in selection.kept)
-            for name in whole.names
+            _cue(name, by_feature[name], selection, is_kept=name in selection.kept) for name in seen
         ),
         made=Made(
             evidence_sha256=evidence_sha256,
