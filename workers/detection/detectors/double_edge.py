@@ -36,6 +36,7 @@ from workers.detection.face_regions import BROWS, JAW
 from workers.detection.reference import Reference, Suspicious, Transform
 from workers.detection.stage import CROP_SIDE_PX, Examination, FaceClip, Floats
 
+SUSPICIOUS = Suspicious.HIGH
 TRANSFORM = Transform.NONE
 """For the reference: a share."""
 
@@ -95,7 +96,7 @@ class DoubleEdge:
         return Finding(
             detector=self.name,
             cue=self._reference.cue(
-                self.name, value, "of the edge of the jaw", suspicious=Suspicious.HIGH
+                self.name, value, "of the edge of the jaw", suspicious=SUSPICIOUS
             ),
             frames=len(found),
             spans=spans_of(clip, [look for look, _ in found]),
