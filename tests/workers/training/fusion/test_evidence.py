@@ -1,15 +1,19 @@
 import json
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
 from app.domain.evidence import DetectorName
 from tests.workers.training.fusion.made_evidence import classifier, cue, make_clip, silent
+from workers.detection import detectors
 from workers.detection.reference import NOTHING, Reference, Scale, Suspicious, Transform
 from workers.training.errors import BadDataset
 from workers.training.fusion.evidence import (
     EVIDENCE,
     CueKind,
+    cue_kinds,
     from_json,
     read_begun,
     read_evidence,
@@ -79,3 +83,14 @@ def test_cues_are_set_beside_a_new_reference_without_a_video(suspicious, z):
     assert untouched == clip.persons[0].evidence[1]
     (bare,) = set_beside([found], NOTHING, kinds)
     assert bare.persons[0].evidence[0].cue.z is None
+
+
+def test_every_module_of_a_cue_says_how_its_value_is_read():
+    names = [info.name for info in iter_modules(detectors.__path__)]
+    modules = {name: import_module(f"{detectors.__name__}.{name}") for name in names}
+    giving_cues = {name for name, module in modules.items() if hasattr(module, "TRANSFORM")}
+
+    kinds = cue_kinds()
+
+    assert {kind.value for kind in kinds} == giving_cues
+    assert kinds[DetectorName.BLINK_RATE].suspicious is Suspicious.LOW
