@@ -421,7 +421,7 @@ def fit_fusion(
             exists=True,
             file_okay=False,
             metavar="DIR",
-            help="Evidence by the networks that came along, of clips that these never saw.",
+            help="Evidence by the networks that came along; its train split is passed over.",
         ),
     ] = None,
     bank: Annotated[

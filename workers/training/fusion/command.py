@@ -71,7 +71,8 @@ def fuse_command(
     Fit, measure, and write the policy and its card.
 
     Args:
-        shipped: folder of evidence by the networks that came along, on clips that these never saw.
+        shipped: folder of evidence by the networks that came along; clips of the train split, from
+            which those learned, are passed over.
         bank: folder of a face bank, to measure softness as a baseline.
         reference: file of real clips; the one in use unless given.
 
@@ -174,9 +175,10 @@ def fuse(
         ),
         _of_split("test split, out of fold", table, odds, "test"),
     ]
-    if held_out:
+    strangers = [clip for clip in held_out if clip.split != "train"]
+    if strangers:
         stranger = make_table(
-            held_out, required=CURRENT.required, min_frames=CURRENT.min_frames
+            strangers, required=CURRENT.required, min_frames=CURRENT.min_frames
         ).judged()
         known = set(table.groups)
         stranger = stranger.only(np.array([c.group in known for c in stranger.clips]))
@@ -203,7 +205,7 @@ def fuse(
         trivial=trivial(table, bank),
         calibration=_calibration(odds, table),
         labels=count_labels(clips, policy),
-        labels_shipped=count_labels(held_out, policy),
+        labels_shipped=count_labels(strangers, policy),
     )
     return Fitted(policy=policy, figures=figures)
 
