@@ -36,7 +36,6 @@ def test_changed_verdicts_are_listed_and_written_once_that_is_wanted(
     before = jobs.get(desk.db, tenant="desk", job_id=accused)
     applied = run(tmp_path, "redecide", "--policy", file, "--apply", "--by", "anna", **wide)
     after = jobs.get(desk.db, tenant="desk", job_id=accused)
-    again = run(tmp_path, "redecide", "--policy", file, "--json", **wide)
 
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
@@ -63,7 +62,6 @@ def test_changed_verdicts_are_listed_and_written_once_that_is_wanted(
     assert "3 verdicts are replaced" in applied.stdout
     assert after.judged is not None
     assert after.judged.verdict.label is Label.INCONCLUSIVE
-    assert json.loads(again.stdout)["changed"] == []
 
 
 def test_what_cannot_be_decided_by_is_told_in_a_sentence(
@@ -75,8 +73,6 @@ def test_what_cannot_be_decided_by_is_told_in_a_sentence(
     tried = (
         (("--policy", bad), "bad.json: fusion: missing"),
         (("--policy", tmp_path / "none.json"), "No such file"),
-        (("--policy", tmp_path), "Is a directory"),
-        (("--policy", "1999"), "no policy '1999'; want one of"),
         (("--policy", poor, "--operating-point", "fpr_1"), "no operating point fpr_1"),
     )
     for arguments, words in tried:

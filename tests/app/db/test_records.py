@@ -22,7 +22,7 @@ from app.domain.evidence import (
 )
 from app.domain.job import Priority
 from app.domain.media import Box, VideoFacts
-from app.domain.policy import CURRENT, PointName
+from app.domain.policy import ALONE, PointName
 from app.domain.report import Judged
 from app.domain.verdict import (
     Inconclusive,
@@ -239,9 +239,9 @@ def test_a_verdict_comes_back_with_its_intervals_its_point_and_its_sentences(db)
         make_person(make_finding(fake_probability=0.9)),
         make_person(make_abstention(DetectorName.FRAME_CLASSIFIER), id="p2"),
     )
-    size = len(CURRENT.fusion.parameters)
+    size = len(ALONE.fusion.parameters)
     identity = tuple(tuple(float(i == j) for j in range(size)) for i in range(size))
-    policy = replace(CURRENT, fusion=replace(CURRENT.fusion, covariance=identity))
+    policy = replace(ALONE, fusion=replace(ALONE.fusion, covariance=identity))
     verdict = decide(analysis.persons, analysis.video, (), policy, PointName.FPR_5)
     judged = stored(db, "1", analysis, verdict)
 
