@@ -347,7 +347,8 @@ class _Writer:
             return []
         if not verdict.said:
             return list(verdict.reasons)
-        return [say(self._in_words(s), language) for s in verdict.said if s.part is Part.REASON]
+        said = (say(self._in_words(s), language) for s in verdict.said if s.part is Part.REASON)
+        return [reason[:1].upper() + reason[1:] for reason in said]
 
     def _in_words(self, said: Said) -> Sentence:
         sentence = said.sentence

@@ -235,7 +235,7 @@ class _Printer:
 
     def _person(self, person: PersonReport) -> None:
         pdf = self._pdf
-        self._keep(CROP_MM + 20)
+        self._keep(CROP_MM + 2 * KEEP_MM)
         pdf.start_section(self._shown(person.name), level=1)
         top = pdf.get_y() + 1
         left = pdf.l_margin

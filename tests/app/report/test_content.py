@@ -233,7 +233,7 @@ def test_why_there_is_no_verdict_is_said_without_the_names_of_code() -> None:
     (german,) = make_report_view(of_nobody, Language.GERMAN).reasons
 
     assert "Classifier of single frames abstained" in english
-    assert german == "im Video wurde kein Gesicht gefunden"
+    assert german == "Im Video wurde kein Gesicht gefunden"
     assert make_report_view().reasons == []
 
 
@@ -260,7 +260,7 @@ def test_frames_have_letters_by_time_and_words_for_who_cannot_see() -> None:
         ("C", "p1"),
     ]
     assert shown[0].picture.caption == (
-        "A. Person p2 at 0:02.5, frame 126. 25 % of the picture of the face are marked."
+        "A. Person p2 at 0:02.5, frame 126. 25 % of the picture of the face is marked."
     )
     assert "with a box around the face of Person p2" in shown[0].picture.alt
 

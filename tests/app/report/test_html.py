@@ -188,7 +188,7 @@ def test_the_drawing_has_a_title_and_says_in_words_what_it_shows() -> None:
     assert page.values("svg", "role") == ["img"]
     for names in page.values("svg", "aria-labelledby"):
         assert all(name in page.ids for name in names.split())
-    assert "8 frames judged, from 0.78 to 0.92, the highest at 0:03.0" in page.text
+    assert "Frames judged: 8, from 0.78 to 0.92, the highest at 0:03.0" in page.text
     assert all(page.tags[tag] for tag in DRAWN_TAGS)
 
 
