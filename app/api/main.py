@@ -12,7 +12,7 @@ from app.api import docs, documented, errors
 from app.api.deps import Parts
 from app.api.metrics import Meters
 from app.api.middleware import EarlyAnswer, RequestContext
-from app.api.routes import health, jobs, policy, reports, reruns, training_runs
+from app.api.routes import health, jobs, overlays, policy, reports, reruns, training_runs
 from app.db.session import Database
 from app.queue import Bell, CeleryBell, QueueName, SilentBell
 from app.settings import Settings
@@ -86,6 +86,7 @@ def create_app(
     errors.install(app)
     app.include_router(jobs.router)
     app.include_router(reports.router)
+    app.include_router(overlays.router)
     app.include_router(reruns.router)
     app.include_router(policy.router)
     app.include_router(training_runs.router)

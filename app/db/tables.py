@@ -270,7 +270,9 @@ class OverlayRow(Leased, Base):
 
     __tablename__ = "overlays"
 
-    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    # No foreign key: PostgreSQL would lock the job after the overlay where a worker writes twice in
+    # one transaction, and whoever removes or wants one locks them the other way round.
+    id: Mapped[str] = mapped_column(String(26), primary_key=True)
     tenant: Mapped[str] = mapped_column(String(64))
     job_version: Mapped[int]  # of the job whose verdict it shows
     state: Mapped[str] = mapped_column(String(16))

@@ -34,7 +34,6 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.String(64), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_overlays"),
-        sa.ForeignKeyConstraint(["id"], ["jobs.id"], name="fk_overlays_id_jobs"),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'succeeded', 'rejected', 'failed', 'cancelled', "
             "'quarantined', 'purged')",

@@ -19,6 +19,7 @@ from pathlib import Path
 from app.domain.evidence import Analysis
 from app.domain.job import Progress, Stage
 from app.domain.model_version import ModelVersion
+from app.domain.overlay import OverlayOrder
 from app.domain.worker import WorkerCondition
 from app.errors import ModelUnavailable, RejectCode, RejectedMedia
 from app.settings import Settings
@@ -43,6 +44,16 @@ class Double:
         self._act(path, report)
         report(Progress(stage=Stage.EXAMINING, fraction=0.75))
         return make_analysis(video=make_video(content=path.read_bytes()))
+
+    def render(self, path: Path, out: Path, *, order: OverlayOrder, report: Report) -> None:
+        report(Progress(stage=Stage.EXAMINING, fraction=0.5))
+        told = json.loads(path.read_bytes().partition(b"ftypisom")[2] or b"{}")
+        time.sleep(told.get("overlay_sleeps_s", 0))
+        if told.get("overlay_dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if told.get("overlay_raises"):
+            raise ZeroDivisionError
+        out.write_text(f"{order.caption}: {', '.join(p.id for p in order.persons)}")
 
 
 def video(**does: object) -> bytes:

@@ -163,11 +163,12 @@ def draw(
 
 
 def colour(fake_probability: float | None) -> tuple[int, int, int]:
-    """Return blue for low probabilities, vermilion for high ones, grey where there is none."""
+    """Return blue for low probabilities, vermilion for high ones, grey between and for none."""
     if fake_probability is None:
         return UNKNOWN
-    low, high = np.array(LOW, float), np.array(HIGH, float)
-    red, green, blue = np.rint(low + (high - low) * fake_probability).astype(int)
+    far = np.array(HIGH if fake_probability > 1 / 2 else LOW, float)
+    share = abs(2 * fake_probability - 1)
+    red, green, blue = np.rint(np.array(UNKNOWN) * (1 - share) + far * share).astype(int)
     return int(red), int(green), int(blue)
 
 
