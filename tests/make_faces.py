@@ -139,9 +139,9 @@ def make_small(frames: int, *, seed: int = 0) -> NDArray[np.uint8]:
     """Draw small pictures of a face that keeps still under the noise of a camera."""
     random = np.random.default_rng([seed, frames])
     side = SMALL_SIDE_PX
-    face = random.integers(60, 200, (side, side, 3))
-    grain = random.integers(-3, 4, (frames, side, side, 1))
-    return np.asarray(face + grain, np.uint8)
+    face = random.integers(60, 200, (side, side, 3), dtype=np.uint8)
+    grain = random.integers(0, 7, (frames, side, side, 1), dtype=np.uint8)
+    return np.asarray(face - np.uint8(3) + grain)
 
 
 def make_clip(*tracks: FaceTrack, person_id: str = "p1", rate_hz: float = 30.0) -> FaceClip:

@@ -279,7 +279,8 @@ class TemporalSmoothness:
             frames=frames + FLICKER_ORDER,
             spans=tuple(
                 Span(first_s=float(t.pts_s[0]), last_s=float(t.pts_s[len(t.small) - 1]))
-                for t, _ in seen
+                for t, f in seen
+                if len(f.colour_of_face)
             ),
             measurements={
                 "face_colour_flicker_percent": colour_of_face,
