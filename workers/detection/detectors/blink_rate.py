@@ -20,8 +20,8 @@ How well it counts: on 12 real clips whose blinks were told by eye first, 63 of 
 and two that are none (F1 0.97, 0.93 to 0.99 by resampling clips), and as many in every second frame
 of them. Twenty frames a second are wanted all the same: a quick blink is over in a tenth of one.
 The cuts of EyeBlink8 beside the checkout cannot tell how well: their table has a blink in each, and
-by eye the lids are shut in 4 of 64, and in one of these also open before and after. That one is found,
-and nothing else.
+by eye the lids are shut in 4 of 64, and in one of these also open before and after. That one is
+found, and nothing else.
 """
 
 import math
