@@ -79,6 +79,9 @@ class FaceSettings(Section):
     SCRFD through the package of that name; its weights are for non-commercial research only."""
     detect_every: Annotated[int, Positive] = 10
     """Kept frames between two runs of the face detector; landmarks follow faces in between."""
+    identity: Literal["deepverdict", "mobilefacenet", "none"] = "deepverdict"
+    """Which network joins the faces of several shots into persons: our own, or one that was pulled.
+    With `none`, or where the one chosen was not pulled, each face in each shot is a person."""
 
 
 class ModelSettings(Section):

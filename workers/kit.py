@@ -31,7 +31,9 @@ from workers.detection.face_detectors import (
 )
 from workers.detection.face_mesh import FaceMesh
 from workers.detection.faces import FaceFollower
+from workers.detection.identity import DeepverdictEmbedder, FaceEmbedder, MobileFaceNet
 from workers.detection.landmarks import FaceLandmarks, Landmarker
+from workers.detection.persons import Alike, PersonLinker
 from workers.detection.reference import read_reference
 
 FACE_DETECTORS = {
@@ -39,6 +41,13 @@ FACE_DETECTORS = {
     "yunet": "yunet",
     "insightface": "insightface_scrfd",
 }
+FACE_EMBEDDERS = {"deepverdict": "face_embedding", "mobilefacenet": "mobilefacenet"}
+ALIKE = {
+    "deepverdict": Alike(likely=0.5, surely=0.6),
+    "mobilefacenet": Alike(likely=0.45, surely=0.5),
+}
+"""From which cosines on two faces are one person's, to each network; docs/models/face_embedding.md
+says how they were chosen."""
 LANDMARKS = "face_landmarks"
 FRAME_CLASSIFIER = "frame_classifier"
 SEGMENTER = "fake_segmenter"
@@ -110,7 +119,10 @@ def _entry(model: ModelVersion) -> ManifestEntry:
 
 def wanted_models(settings: Settings) -> tuple[str, ...]:
     """Name the networks that detection uses under these settings, in the manifest's words."""
-    return (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, SEGMENTER)
+    found = (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, SEGMENTER)
+    if settings.faces.identity == "none":
+        return found
+    return (*found, FACE_EMBEDDERS[settings.faces.identity])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +146,17 @@ def face_networks(settings: Settings) -> FaceNetworks:
 def _face_networks(settings: Settings, registry: Registry) -> FaceNetworks:
     landmarks = FaceLandmarks(registry.load(LANDMARKS))
     return FaceNetworks(detector=_finder(settings, registry), landmarks=landmarks)
+
+
+def person_linker(settings: Settings) -> PersonLinker | None:
+    """
+    Build what joins faces into persons, as the settings have it; None where nothing does.
+
+    Raises:
+        ModelUnavailable: the network that comes with the program is missing, or its bytes are not
+            the ones that the manifest pins.
+    """
+    return _linker(settings, build_registry(settings))
 
 
 def teacher_networks(settings: Settings) -> FaceNetworks:
@@ -171,7 +194,34 @@ def _follower(settings: Settings, registry: Registry) -> FaceFollower | None:
         detect_every=settings.faces.detect_every,
         samples_per_person=settings.analysis.samples_per_person,
         max_persons=settings.analysis.max_persons,
+        linker=_linker(settings, registry),
     )
+
+
+def _linker(settings: Settings, registry: Registry) -> PersonLinker | None:
+    """Build what joins faces; None where nothing is to, or the network that was chosen is missing,
+    which `wanted_models` says."""
+    embedder = _embedder(settings, registry)
+    if embedder is None:
+        return None
+    return PersonLinker(
+        embedder,
+        alike=ALIKE[settings.faces.identity],
+        samples_per_person=settings.analysis.samples_per_person,
+    )
+
+
+def _embedder(settings: Settings, registry: Registry) -> FaceEmbedder | None:
+    chosen = settings.faces.identity
+    if chosen == "none":
+        return None
+    name = FACE_EMBEDDERS[chosen]
+    is_optional = not registry.entry(name).is_shipped
+    if is_optional and registry.status(name).word is Presence.MISSING:
+        return None
+    network = registry.load(name)
+    kind = DeepverdictEmbedder if chosen == "deepverdict" else MobileFaceNet
+    return kind(network, sha256=network.sha256)
 
 
 def _tried_sandbox(settings: Settings) -> Sandbox:

@@ -18,7 +18,14 @@ from workers.kit import wanted_models
 MANIFEST = (ROOT / "models" / "manifest.toml").read_text(encoding="utf-8")
 
 
-OURS = ("face_detector", "face_landmarks", "frame_classifier", "fake_segmenter", "landmark_flow")
+OURS = (
+    "face_detector",
+    "face_landmarks",
+    "frame_classifier",
+    "fake_segmenter",
+    "landmark_flow",
+    "face_embedding",
+)
 THEIRS = (
     "yunet",
     "face_mesh_468",

@@ -64,8 +64,8 @@ class PersonLinker:
     """
 
     def __init__(self, embedder: FaceEmbedder, *, alike: Alike, samples_per_person: int) -> None:
+        self.alike = alike
         self._embedder = embedder
-        self._alike = alike
         self._samples_per_person = samples_per_person
 
     def link(self, faces: Sequence[FaceClip]) -> tuple[FaceClip, ...]:
@@ -82,7 +82,7 @@ class PersonLinker:
         directions = [self.direction(face) for face in faces]
         persons = [
             _joined([faces[i] for i in group], wanted=self._samples_per_person)
-            for group in grouped(likenesses(directions, faces), self._alike)
+            for group in grouped(likenesses(directions, faces), self.alike)
         ]
         persons.sort(key=lambda p: (-p.followed_s, -p.median_face_px, float(p.tracks[0].pts_s[0])))
         return tuple(
@@ -97,7 +97,7 @@ class PersonLinker:
         pictures: list[Image] = [look.sample.crop for look in looks]
         vectors = self._embedder.embed(pictures, [look.points_px for look in looks])
         vectors = vectors[np.isfinite(vectors).all(axis=1)]
-        likely = self._alike.likely
+        likely = self.alike.likely
         if not len(vectors) or (vectors @ vectors.T >= likely).sum(axis=1).max() < LEAST_LOOKS:
             return None
         return one_person(vectors, same_person=likely)

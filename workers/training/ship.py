@@ -53,6 +53,7 @@ WANTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "face_landmarks": ("faces", ("points", "presence_logit")),
     "frame_classifier": ("faces", ("fake_logit",)),
     "fake_segmenter": ("faces", ("fake_probability", "mask")),
+    "face_embedding": ("faces", ("embedding",)),
     "landmark_flow": ("motion", ("fake_logit",)),
 }
 """Input and outputs of each network, by which detection knows them."""

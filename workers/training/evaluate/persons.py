@@ -1,7 +1,9 @@
 """
 How well are people told apart by their faces, as detection does it?
 
-    python -m workers.training.evaluate.persons --manifest videos.csv --out persons.json
+    python -m workers.training.evaluate.persons videos.csv
+
+The network is the one of the setting `faces.identity`.
 
 Each real clip is followed, and its longest seen face cut in two as if by an edit: two faces of one
 person. The median direction of each is compared with those of all others. Halves of a clip, and
@@ -9,19 +11,27 @@ faces in clips of one person, must be linked; faces of two groups must not. Noth
 within a group of which it is not known who is who.
 """
 
+import argparse
 import itertools
+import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import ModelUnavailable, ServiceError
+from app.settings import Settings
+from workers.detection.faces import FaceFollower
 from workers.detection.persons import Alike, PersonLinker, grouped
 from workers.detection.stage import FaceClip, FaceTrack, Floats
+from workers.kit import face_networks, person_linker
+from workers.training.clips import open_clip
 from workers.training.evaluate.metrics import auc
-from workers.training.manifest import Row, Split
+from workers.training.manifest import SPLITS, Row, Split, read_manifest
 
 PARTS = 2
 LEAST_FRAMES = 12
@@ -150,3 +160,56 @@ def _equal_error(cosine: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[
     mistaken = 1 - np.searchsorted(np.sort(cosine[~same]), places) / (~same).sum()
     at = int(np.abs(missed - mistaken).argmin())
     return float((missed[at] + mistaken[at]) / 2), float(places[at])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.training.evaluate.persons",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", type=Path, help="data manifest with the clips")
+    given = parser.parse_args(arguments)
+    settings = Settings()
+    try:
+        linker = person_linker(settings)
+        if linker is None:
+            raise ModelUnavailable(f"no network for faces.identity = {settings.faces.identity}")
+        manifest = read_manifest(given.manifest)
+        rows = [r for r in manifest.rows if r.kind == "video" and r.label == "real"]
+        parts = parts_in(_followed(rows, manifest.root, settings), linker)
+    except ServiceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    figures = {
+        split: asdict(measured(own, linker.alike))
+        for split in SPLITS
+        if (own := [part for part in parts if part.split == split])
+    }
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _followed(
+    rows: Sequence[Row], root: Path, settings: Settings
+) -> Iterator[tuple[Row, FaceClip]]:
+    """Follow whoever is longest on screen in each clip."""
+    networks = face_networks(settings)
+    follower = FaceFollower(
+        networks.detector,
+        networks.landmarks,
+        detect_every=settings.faces.detect_every,
+        samples_per_person=settings.analysis.samples_per_person,
+        max_persons=settings.analysis.max_persons,
+    )
+    for row in rows:
+        with open_clip(root / row.path) as stream:
+            width, height = stream.probe.width, stream.probe.height
+            persons = follower.follow(stream, width_px=width, height_px=height).persons
+        if persons:
+            yield row, persons[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
