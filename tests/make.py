@@ -207,7 +207,7 @@ def make_analysis(
 ) -> Analysis:
     """Build an analysis of one person, with a picture of each kind, unless told otherwise."""
     if artifacts is None:
-        kinds = (ArtifactKind.MASK, ArtifactKind.ATTENTION, ArtifactKind.CROP)
+        kinds = tuple(ArtifactKind)
         artifacts = tuple(make_artifact(kind) for kind in kinds)
     return Analysis(
         video=video or make_video(),

@@ -124,6 +124,105 @@ JOB_LIST: dict[str, object] = {
 
 PERSONS: dict[str, object] = {"state": "succeeded", "persons": SUCCEEDED["persons"]}
 
+REPORT: dict[str, object] = {
+    "language": "en",
+    "title": "Report on the faces in a video",
+    "heading": "interview.mp4",
+    "about": ["Analysis of 21 November 2026, 09:00 UTC", f"Job {JOB_ID}"],
+    "made_at": "2026-11-21T09:00:02Z",
+    "label": "manipulated",
+    "label_words": "Signs of manipulation",
+    "meaning": "At least one face shows strong signs of manipulation. That says nothing of the "
+    "words spoken, nor of the scene.",
+    "quote": {
+        "statement": "Strong signs that the face of one person was manipulated, from 0:03 to 0:11.",
+        "caveat": "The networks asked here were not calibrated: their probabilities order clips "
+        "and are no frequencies.",
+        "language": "en",
+    },
+    "fake_probability": 0.94,
+    "probability": "0.94 on a scale from 0 (no sign) to 1 (certain), of the most suspect person; "
+    "with 95 percent confidence between 0.83 and 0.98",
+    "operating_point": ["Set so that about 5 of 100 real clips are called manipulated."],
+    "policy": "2026-11-21.1",
+    "persons": [
+        {
+            "id": "p1",
+            "name": "Person p1",
+            "first_s": 3.0,
+            "last_s": 11.2,
+            "seen": "Seen from 0:03.0 to 0:11.2, in 241 frames; the face is about 212 pixels wide.",
+            "fake_probability": 0.94,
+            "probability": "0.94 of 1, with 95 percent confidence between 0.83 and 0.98",
+            "is_most_suspect": False,
+            "findings": [
+                {
+                    "detector": "frame_classifier",
+                    "name": "Classifier of single frames",
+                    "question": "Does a network see a manipulated face in single frames?",
+                    "values": ["Probability 0.94"],
+                    "comparison": "\N{EN DASH}",
+                    "rests_on": "16 frames: all that was seen of the person",
+                    "frame_indices": [126],
+                    "is_decisive": True,
+                    "role": "counts",
+                    "caveat": "A network is wrong at times; how often was measured, and stands in "
+                    "the caveat of the verdict.",
+                    "model": "frame_classifier@1.0",
+                }
+            ],
+            "abstentions": [
+                {
+                    "detector": "blink_rate",
+                    "name": "Blinking",
+                    "reason": "the face was not followed for long enough",
+                    "detail": "8.2 s of track",
+                    "needs": "30 s of track at 20 fps or more",
+                }
+            ],
+            "points": [
+                {"pts_s": 4.204, "frame_index": 126, "fake_probability": 0.93, "fake_area": 0.41}
+            ],
+            "in_time": "Person p1: seen from 0:03.0 to 0:11.2. Frames judged: 1, from 0.93 to "
+            "0.93, the highest at 0:04.2. Frames with marked pixels: 1.",
+        }
+    ],
+    "frames": [
+        {
+            "letter": "A",
+            "picture": {
+                "id": "p1-frame-000126",
+                "kind": "frame",
+                "person_id": "p1",
+                "pts_s": 4.204,
+                "frame_index": 126,
+                "width_px": 983,
+                "height_px": 256,
+                "sha256": SHA256,
+                "alt": "The frame at 0:04.2 with a box around the face of Person p1, and the face "
+                "enlarged, without and with the marked pixels, which are 41 % of it.",
+                "caption": "A. Person p1 at 0:04.2, frame 126. 41 % of the picture of the face is "
+                "marked.",
+                "link": f"/v1/jobs/{JOB_ID}/frames/p1-frame-000126",
+            },
+        }
+    ],
+    "file": [{"name": "SHA-256", "value": SHA256}],
+    "warnings": [],
+    "origin": {
+        "about": "Stated beside the verdict and never part of it.",
+        "credentials": [{"name": "Content Credentials (C2PA)", "value": "none in the file"}],
+        "tags": [{"name": "encoder", "value": "Lavf61.1.100"}],
+        "signs": ["names a program that videos are encoded anew with"],
+    },
+    "checking": [{"name": "Seed", "value": "0"}],
+    "commands": ["sha256sum VIDEO", "deepverdict scan VIDEO --report report.html"],
+    "verdict": SUCCEEDED["verdict"],
+    "video": SUCCEEDED["video"],
+    "provenance": SUCCEEDED["provenance"],
+    "evidence": SUCCEEDED["persons"],
+}
+
 TIMELINE: dict[str, object] = {
     "state": "succeeded",
     "points": [

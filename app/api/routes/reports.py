@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import conditional
+from app.api import conditional, examples
 from app.api.deps import PartsOf, Reader
-from app.api.documented import PICTURE, UNCHANGED, Documented, problems
+from app.api.documented import PICTURE, UNCHANGED, Documented, problems, shown
 from app.api.negotiation import preferred
 from app.api.pictures import png_answer
 from app.api.schemas import ReportQuery
@@ -40,7 +40,11 @@ _ANSWERS: Documented = {
     200: {
         "description": "The report.",
         "model": ReportView,
-        "content": {"text/html": {"schema": {"type": "string"}}, "application/pdf": _BINARY},
+        "content": {
+            **shown(200, manipulated=examples.REPORT)[200]["content"],
+            "text/html": {"schema": {"type": "string"}},
+            "application/pdf": _BINARY,
+        },
     },
 }
 

@@ -1,13 +1,16 @@
 """What does an editor get who asks for a report, and what where there is none?"""
 
 import hashlib
+import json
 import re
 
 import httpx
 import pytest
 
+from app.api import examples
 from app.domain.evidence import ArtifactKind
 from app.domain.verdict import Label
+from app.report.content import ReportView
 from app.services import jobs, leases
 from tests.app.api.conftest import Service
 from tests.app.api.test_upload import slug
@@ -43,6 +46,12 @@ def test_a_report_comes_as_json_page_or_print(service: Service, desk: httpx.Clie
     assert answers["json"].json()["quote"]["caveat"] == caveat
     assert statement in answers["html"].text
     assert caveat in answers["html"].text
+
+
+def test_the_example_is_what_a_report_is_written_as() -> None:
+    written = ReportView.model_validate(examples.REPORT).to_json()
+
+    assert json.loads(written) == examples.REPORT
 
 
 def test_a_page_may_run_nothing_and_fetch_nothing(service: Service, desk: httpx.Client) -> None:
