@@ -8,12 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from app.domain.evidence import AbstainReason, Abstention, DetectorName, Finding, Observation
-from app.settings import Settings
+from models.registry import OnnxModel
 from tests.make_faces import make_clip, make_track
 from tests.make_models import make_calibration
 from workers.detection.detectors.attention_map import LOOKS, AttentionMapper
 from workers.detection.stage import FaceClip, FaceSample
-from workers.kit import build_registry
 
 CLIP = make_clip(make_track(frames=90))
 CORNER = (slice(0, 64), slice(192, 256))  # top right
@@ -211,10 +210,8 @@ def test_a_network_that_answers_no_number_is_a_fault() -> None:
         AttentionMapper(Garbled()).examine(CLIP, suspicion(0.9))
 
 
-def test_the_shipped_classifier_can_be_asked() -> None:
-    model = build_registry(Settings(_env_file=None)).load("frame_classifier")
-
-    evidence = AttentionMapper(model).examine(CLIP, {}).evidence
+def test_a_classifier_of_the_registry_can_be_asked(brightness: OnnxModel) -> None:
+    evidence = AttentionMapper(brightness).examine(CLIP, {}).evidence
 
     assert isinstance(evidence, Finding)
-    assert evidence.model == model.versioned_name
+    assert evidence.model == brightness.versioned_name
