@@ -6,12 +6,12 @@ from pathlib import Path
 import av
 
 from app.settings import Settings
-from workers.detection.faces import FaceFollower
+from workers.detection.faces import FaceFollower, Followed, Linker
 from workers.detection.stage import FaceClip, Frame
 from workers.kit import face_networks
 
 
-def real_follower() -> FaceFollower:
+def real_follower(*, linker: Linker | None = None, max_persons: int = 16) -> FaceFollower:
     """Build the follower with the networks that the product uses."""
     networks = face_networks(Settings(_env_file=None))
     return FaceFollower(
@@ -19,7 +19,8 @@ def real_follower() -> FaceFollower:
         networks.landmarks,
         detect_every=10,
         samples_per_person=16,
-        max_persons=16,
+        max_persons=max_persons,
+        linker=linker,
     )
 
 
@@ -39,6 +40,15 @@ def read_clip(path: Path, *, first: int = 0, frames: int = 10**6, at: int = 0) -
                     scale=1.0,
                     is_keyframe=bool(picture.key_frame),
                 )
+
+
+def follow_film(path: Path, *, linker: Linker | None, max_persons: int = 16) -> Followed:
+    """Follow everybody in a film, over its shots where there is a linker."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        width, height = stream.width, stream.height
+    follower = real_follower(linker=linker, max_persons=max_persons)
+    return follower.follow(read_clip(path), width_px=width, height_px=height)
 
 
 def follow_clip(path: Path) -> tuple[FaceClip, ...]:

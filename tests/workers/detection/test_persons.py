@@ -6,15 +6,23 @@ First with faces whose directions are known, then with the real networks on real
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.domain.evidence import Finding
+from app.domain.policy import ALONE
+from app.settings import Settings
 from tests.make_faces import make_clip, make_track
+from tests.workers.detection.edits import cut_together, side_by_side, tiled
 from tests.workers.detection.make_scenes import make_follower, make_frames, make_wall
+from tests.workers.detection.real_faces import follow_film
+from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.identity import DIMENSIONS
 from workers.detection.persons import Alike, PersonLinker, evenly, grouped
 from workers.detection.stage import FaceClip, FaceTrack, Floats, Image
+from workers.kit import FRAME_CLASSIFIER, build_registry, person_linker
 
 ANNE, BOB, CARL = 10, 90, 170  # grey of the skin, and the angle of the direction
 ALIKE = Alike(likely=0.5, surely=0.6)
@@ -276,3 +284,90 @@ def test_persons_are_counted_once_they_are_linked(is_one: bool, persons: int, pa
     assert linker.given == [6]
     assert len(followed.persons) == persons
     assert followed.too_many == passed_over
+
+
+# --- With the real networks, on people of groups that no training saw.
+
+SPEAKER, WRITER, SINGER = (
+    "liveportrait__d8__912a02.mp4",
+    "blinktest__blink04__67924e.mp4",
+    "celebdf__id32_0003__905c3d.mp4",
+)
+SWAPPED = "celebdf__id32_id34_0003__b7af56.mp4"
+"""Its face is that of somebody else. All are of the splits that nothing was trained on."""
+
+
+@pytest.fixture(scope="module")
+def linker() -> PersonLinker:
+    found = person_linker(Settings(_env_file=None))
+    assert found is not None
+    return found
+
+
+def test_two_people_who_take_turns_in_a_film_are_two_persons(
+    shared_media: Path, tmp_path: Path, linker: PersonLinker
+):
+    real = shared_media / "videos" / "real"
+    film = cut_together(
+        tmp_path / "film.mp4",
+        [
+            (real / who, at_s, 0.8)
+            for who, at_s in ((SPEAKER, 0.5), (WRITER, 1.0), (SPEAKER, 6.0), (WRITER, 7.0))
+        ],
+        size=(320, 320),
+    )
+
+    apart = follow_film(film, linker=None).persons
+    linked = follow_film(film, linker=linker).persons
+
+    assert len(apart) == 4
+    assert sorted(map(shots_of, linked)) == [[0, 2], [1, 3]]
+    assert all(len(person.samples) <= 16 for person in linked)
+
+
+def test_people_beside_each_other_stay_apart_over_a_cut(
+    shared_media: Path, tmp_path: Path, linker: PersonLinker
+):
+    """Both come back after it, in each other's place."""
+    real = shared_media / "videos" / "real"
+    both = [real / SPEAKER, real / SINGER]
+    first = side_by_side(tmp_path / "1.mp4", both, seconds=0.8)
+    second = side_by_side(tmp_path / "2.mp4", both[::-1], seconds=0.8)
+    film = cut_together(
+        tmp_path / "film.mp4", [(first, 0, 1.2), (second, 0, 1.2)], size=(1328, 480)
+    )
+
+    persons = follow_film(film, linker=linker).persons
+
+    assert [shots_of(person) for person in persons] == [[0, 1], [0, 1]]
+
+
+def test_of_one_swapped_and_one_real_person_the_swapped_one_is_named(
+    shared_media: Path, tmp_path: Path, linker: PersonLinker
+):
+    videos = shared_media / "videos"
+    clips = [videos / "real" / WRITER, videos / "fake" / SWAPPED]
+    film = side_by_side(tmp_path / "film.mp4", clips, seconds=1.2)
+    classifier = FrameClassifier(build_registry(Settings(_env_file=None)).load(FRAME_CLASSIFIER))
+
+    clips_of = follow_film(film, linker=linker).persons
+    evidence = {c.person_id: classifier.examine(c, {}).evidence for c in clips_of}
+
+    places = {c.person_id: float(np.median(c.tracks[0].box_px[:, 0])) for c in clips_of}
+    (real, swapped) = sorted(places, key=places.__getitem__)
+    found = {name: e for name, e in evidence.items() if isinstance(e, Finding)}
+    at = ALONE.point().manipulated_from
+    assert found[swapped].fake_probability >= at > found[real].fake_probability
+
+
+def test_forty_faces_are_followed_as_far_as_there_is_room_for(
+    shared_media: Path, tmp_path: Path, linker: PersonLinker
+):
+    real = shared_media / "videos" / "real"
+    clips = [path for path in sorted(real.glob("*.mp4")) if "no_face" not in path.name][:40]
+    film = tiled(tmp_path / "crowd.mp4", clips, across=8, side_px=120, seconds=0.4)
+
+    followed = follow_film(film, linker=linker, max_persons=16)
+
+    assert len(followed.persons) == 16
+    assert followed.too_many > 0
