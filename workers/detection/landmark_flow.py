@@ -54,6 +54,8 @@ ERRORS = 2
 """Of pixels moved along the flow: within the face, and around it."""
 CHANNELS = 6 * len(POINTS) + ERRORS
 """Of a frame: positions, their differences, flow beyond them, each in x and y; errors."""
+LEAST_SPREAD_PX = 4.0
+"""Of landmarks, in width and height; nearer together they have collapsed."""
 _EYES = (33, 263)
 _GAIN = (20.0, 100.0, 2.0, 0.5)
 """Makes numbers near 1 of positions and differences in distances between the eyes, of flow in
@@ -104,12 +106,13 @@ def motion_of(track: FaceTrack) -> Motion:
     """
     Measure how the face of a track moved.
 
-    Frames whose landmarks are lost are not whole, nor are the ones after them, whose flow is not
-    known; the first one is neither.
+    Frames whose landmarks are lost or all in one place are not whole, nor are the ones after them,
+    whose flow is not known; the first one is neither.
     """
     count = len(track.small)
     landmarks = track.landmarks_px[:count].astype(np.float64)
     is_placed = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
+    is_placed &= np.ptp(landmarks, axis=1).min(axis=1, initial=np.inf) >= LEAST_SPREAD_PX
     place = np.zeros((count, len(POINTS), 2), np.float32)
     if is_placed.any():
         place[is_placed] = _off_the_mean(landmarks[is_placed][:, list(POINTS)])

@@ -7,7 +7,7 @@ beyond it. Its log odds over all stretches are averaged, the most extreme tenth 
 out.
 
 Abstains: where there is no stretch of 64 frames on end with landmarks, below 14 frames a second,
-for small faces, where landmarks are missing or unsure.
+for small faces, in the dark, where landmarks are missing or unsure.
 
 How it is fooled: whoever drives a forgery moves it as a person moves, so that a re-enactment is as
 lively as its driver; landmarks are smoothed by the network that places them, and flow by
@@ -29,14 +29,17 @@ from app.domain.evidence import (
 )
 from models.registry import OnnxModel
 from workers.detection import landmark_flow
+from workers.detection.close_looks import LEAST_LIGHT
 from workers.detection.detectors import aggregation
 from workers.detection.landmark_flow import RATE_HZ, WINDOW, Motion
-from workers.detection.stage import Examination, FaceClip, FaceTrack
+from workers.detection.stage import SMALL_SIDE_PX, Examination, FaceClip, FaceTrack
 
 INPUT, FAKE_LOGIT = "motion", "fake_logit"
 LEAST_FACE_PX = 60.0
 LEAST_PRESENCE = 0.9
 MOST_MISSING = 0.1  # share of frames without landmarks
+LIGHT_EVERY = 15
+"""Small pictures from one whose brightness is measured to the next."""
 MOST_FRAMES = 900
 """Of a person, from the longest track on: flow takes a second for some 600 of them."""
 
@@ -93,7 +96,17 @@ class LandmarkFlow:
             )
         return None
 
+    def _too_dark(self, light: float) -> Abstention:
+        return Abstention(
+            detector=self.name,
+            reason=AbstainReason.TOO_DARK,
+            detail=f"brightness of the face {light:.0f} of 255",
+            needs=f"{LEAST_LIGHT:.0f} of 255: pixels that show where they went",
+        )
+
     def _judge(self, clip: FaceClip) -> Finding | Abstention:
+        if (light := _light(clip.tracks)) < LEAST_LIGHT:
+            return self._too_dark(light)
         motions = [
             thin
             for track in _longest(clip.tracks)
@@ -130,6 +143,14 @@ class LandmarkFlow:
             detail=detail,
             needs=f"{WINDOW + 1} frames on end at {RATE_HZ[0]:.0f} to {RATE_HZ[1]:.0f} fps",
         )
+
+
+def _light(tracks: Sequence[FaceTrack]) -> float:
+    """Return the median brightness of the middle of the face, of 255; 255 where nothing is kept."""
+    middle = slice(SMALL_SIDE_PX // 4, 3 * SMALL_SIDE_PX // 4)
+    seen = [t.small[::LIGHT_EVERY, middle, middle].mean(axis=(1, 2, 3)) for t in tracks]
+    found = np.concatenate(seen)
+    return float(np.median(found)) if len(found) else 255.0
 
 
 def _longest(tracks: Sequence[FaceTrack]) -> list[FaceTrack]:

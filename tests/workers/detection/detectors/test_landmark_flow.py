@@ -161,13 +161,27 @@ def test_without_small_pictures_there_is_nothing_to_judge() -> None:
     assert isinstance(LandmarkFlow(Restless()).examine(bare, {}).evidence, Abstention)
 
 
-def test_black_pictures_are_judged_by_what_moves() -> None:
+def test_black_pictures_are_not_judged() -> None:
     clip = clip_of()
     black = np.zeros_like(clip.tracks[0].small)
+    dark = replace(clip, tracks=(replace(clip.tracks[0], small=black),))
 
-    finding = judged(replace(clip, tracks=(replace(clip.tracks[0], small=black),)))
+    evidence = LandmarkFlow(Restless()).examine(dark, {}).evidence
 
-    assert finding.fake_probability is not None
+    assert isinstance(evidence, Abstention)
+    assert evidence.reason is AbstainReason.TOO_DARK
+    assert "0 of 255" in evidence.detail
+
+
+def test_landmarks_that_fell_into_one_place_are_not_judged() -> None:
+    clip = clip_of()
+    (track,) = clip.tracks
+    collapsed = replace(track, landmarks_px=np.full_like(track.landmarks_px, 100))
+
+    evidence = LandmarkFlow(Restless()).examine(replace(clip, tracks=(collapsed,)), {}).evidence
+
+    assert isinstance(evidence, Abstention)
+    assert evidence.reason is AbstainReason.TOO_FEW_FRAMES
 
 
 def test_a_network_that_answers_no_number_is_a_fault() -> None:
