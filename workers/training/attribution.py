@@ -41,7 +41,6 @@ from workers.training.manifest import SPLITS, deal
 
 READ: Mapping[DetectorName, tuple[str, ...]] = {
     DetectorName.FRAME_CLASSIFIER: (LOGIT, "fake_logit_deviation"),
-    DetectorName.PIXEL_SEGMENTER: (LOGIT, "mean_fake_area"),
     DetectorName.LANDMARK_FLOW: (LOGIT, "mean_flow_beyond_the_landmarks_px"),
     DetectorName.TEMPORAL_SMOOTHNESS: (VALUE,),
     DetectorName.OVER_BLUR: (VALUE,),
@@ -50,7 +49,9 @@ READ: Mapping[DetectorName, tuple[str, ...]] = {
     DetectorName.MOUTH_BLUR: (VALUE,),
     DetectorName.NOISE_RESIDUAL: (VALUE,),
 }
-"""What may tell. Blinks, speech and hands before the face depend on the clip, not on the method."""
+"""What may tell. Blinks, speech and hands before the face depend on the clip, not on the method; of
+the segmenter there are no networks of folds, and what it says of clips that it learned from tells
+which those were."""
 FOLDS = 5
 DEALS = 5
 """Groups are dealt out so many times: a single deal is a matter of luck."""
