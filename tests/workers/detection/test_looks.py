@@ -58,3 +58,13 @@ def test_a_track_may_begin_late_in_the_video() -> None:
     (chosen,) = spread([looks(range(7001, 7040))], wanted=16)
 
     assert len(chosen) == 16
+
+
+def test_pictures_that_take_too_much_room_are_let_go_of_evenly() -> None:
+    held = looks(range(5, 30))
+
+    held.thin(4)
+    held.thin(2)
+
+    assert [look.frame_index for look in held.every(1)] == [8, 12, 16, 20, 24, 28]
+    assert held.step == 4

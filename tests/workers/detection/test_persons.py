@@ -18,6 +18,7 @@ from tests.make_faces import make_clip, make_track
 from tests.workers.detection.edits import cut_together, side_by_side, tiled
 from tests.workers.detection.make_scenes import make_follower, make_frames, make_wall
 from tests.workers.detection.real_faces import follow_film
+from workers.detection import faces
 from workers.detection.detectors.frame_classifier import FrameClassifier
 from workers.detection.identity import DIMENSIONS
 from workers.detection.persons import Alike, PersonLinker, evenly, grouped
@@ -284,6 +285,25 @@ def test_persons_are_counted_once_they_are_linked(is_one: bool, persons: int, pa
     assert linker.given == [6]
     assert len(followed.persons) == persons
     assert followed.too_many == passed_over
+
+
+def test_many_faces_take_no_more_room_than_some(monkeypatch: pytest.MonkeyPatch):
+    """Until they are linked; those longest on screen keep their small pictures."""
+    monkeypatch.setattr(faces, "MOST_LOOKS", 30)
+    monkeypatch.setattr(faces, "MOST_SMALL_HELD", 25)
+    shots = [0] * 20 + [1] * 10 + [2] * 12 + [3] * 10 + [4] * 10
+    frames = make_frames(
+        lambda n: [(40, 60, 60)], frames=len(shots), wall=lambda n: make_wall(shots[n])
+    )
+
+    followed = make_follower(linker=Everybody(is_one=True)).follow(
+        frames, width_px=320, height_px=240
+    )
+
+    (person,) = followed.persons
+    looks = [len(track.samples) for track in person.tracks]
+    assert all(1 <= few <= 6 for few in looks)
+    assert {len(t.pts_s): len(t.small) for t in person.tracks} == {20: 20, 12: 1, 10: 1}
 
 
 # --- With the real networks, on people of groups that no training saw.
