@@ -16,7 +16,14 @@ from app.services import keys
 from app.views import AnalysisView
 from tests.media import make_video
 
-OURS = {"face_detector", "face_landmarks", "frame_classifier", "fake_segmenter"}
+OURS = {
+    "face_detector",
+    "face_landmarks",
+    "frame_classifier",
+    "fake_segmenter",
+    "face_embedding",
+    "landmark_flow",
+}
 COMMANDS = (
     "scan",
     "up",
