@@ -18,10 +18,22 @@ from app.version import code_version
 from models.manifest import ManifestEntry
 from models.registry import Presence, Registry
 from workers.detection.analyze import Analyzer
+from workers.detection.attribution import read_attribution
 from workers.detection.decode import Sandbox, check_sandbox
+from workers.detection.detectors.attention_map import AttentionMapper
+from workers.detection.detectors.attribution import Attributor
 from workers.detection.detectors.blink_rate import BlinkRate
+from workers.detection.detectors.boundary_color import BoundaryColor
+from workers.detection.detectors.double_edge import DoubleEdge
 from workers.detection.detectors.frame_classifier import FrameClassifier
+from workers.detection.detectors.landmark_flow import LandmarkFlow
+from workers.detection.detectors.lip_sync import LipSync
+from workers.detection.detectors.mouth_blur import MouthBlur
+from workers.detection.detectors.noise_residual import NoiseResidual
+from workers.detection.detectors.occlusion_flicker import OcclusionFlicker
+from workers.detection.detectors.over_blur import OverBlur
 from workers.detection.detectors.pixel_segmenter import PixelSegmenter
+from workers.detection.detectors.pulse import Pulse
 from workers.detection.detectors.temporal_smoothness import TemporalSmoothness
 from workers.detection.face_detectors import (
     DeepverdictDetector,
@@ -51,6 +63,7 @@ says how they were chosen."""
 LANDMARKS = "face_landmarks"
 FRAME_CLASSIFIER = "frame_classifier"
 SEGMENTER = "fake_segmenter"
+LANDMARK_FLOW = "landmark_flow"
 TEACHER_FINDER, TEACHER_LANDMARKS = "yunet", "face_mesh_468"
 
 
@@ -69,6 +82,7 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
     registry = build_registry(settings, promoted)
     wanted = wanted_models(settings)
     reference = read_reference()
+    classifier = registry.load(FRAME_CLASSIFIER)
     segmenter = PixelSegmenter(registry.load(SEGMENTER))
     return Analyzer(
         limits=settings.media,
@@ -76,10 +90,21 @@ def build_analyzer(settings: Settings, promoted: Sequence[ModelVersion] = ()) ->
         allow_unsandboxed=settings.worker.allow_unsandboxed,
         follower=_follower(settings, registry),
         detectors=(
-            FrameClassifier(registry.load(FRAME_CLASSIFIER)),
+            FrameClassifier(classifier),
             segmenter,
+            LandmarkFlow(registry.load(LANDMARK_FLOW)),
             TemporalSmoothness(reference),
             BlinkRate(reference),
+            OverBlur(reference),
+            BoundaryColor(reference),
+            DoubleEdge(reference),
+            MouthBlur(reference),
+            NoiseResidual(reference),
+            OcclusionFlicker(reference),
+            Pulse(reference),
+            LipSync(reference),
+            AttentionMapper(classifier),
+            Attributor(read_attribution()),
         ),
         models={name: registry.status(name).detail for name in wanted},
         versions={name: registry.entry(name).version for name in wanted},
@@ -119,7 +144,8 @@ def _entry(model: ModelVersion) -> ManifestEntry:
 
 def wanted_models(settings: Settings) -> tuple[str, ...]:
     """Name the networks that detection uses under these settings, in the manifest's words."""
-    found = (FACE_DETECTORS[settings.faces.detector], LANDMARKS, FRAME_CLASSIFIER, SEGMENTER)
+    finder = FACE_DETECTORS[settings.faces.detector]
+    found = (finder, LANDMARKS, FRAME_CLASSIFIER, SEGMENTER, LANDMARK_FLOW)
     if settings.faces.identity == "none":
         return found
     return (*found, FACE_EMBEDDERS[settings.faces.identity])
