@@ -164,12 +164,16 @@ def _outline(frame_from_crop: Floats) -> NDArray[np.int32]:
 
 
 def _opinions(evidence: Sequence[Evidence]) -> str:
-    """Say in one line what the detectors with a finding think; else why the first has none."""
-    found = [e for e in evidence if isinstance(e, Finding)]
+    """Say in one line what the detectors with a probability think; else why the first has none."""
+    found = {
+        e.detector.replace("_", " "): e.fake_probability
+        for e in evidence
+        if isinstance(e, Finding) and e.fake_probability is not None
+    }
     if not found:
         reasons = [e.reason.replace("_", " ") for e in evidence if isinstance(e, Abstention)]
         return f"not judged: {reasons[0]}" if reasons else ""
-    return "     ".join(f"{e.detector.replace('_', ' ')} {e.fake_probability:.2f}" for e in found)
+    return "     ".join(f"{name} {probability:.2f}" for name, probability in found.items())
 
 
 def _observed(evidence: Sequence[Evidence], detector: DetectorName) -> Mapping[int, float]:

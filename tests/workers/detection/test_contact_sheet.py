@@ -71,6 +71,15 @@ def test_nobody_is_lost_for_a_strange_name_or_a_lack_of_findings() -> None:
     assert png.startswith(b"\x89PNG")
 
 
+def test_a_cue_without_a_probability_is_passed_over() -> None:
+    clip = make_clip(make_track(frames=5, samples=1))
+    cue = replace(make_finding(DetectorName.BLINK_RATE), fake_probability=None)
+
+    png = contact_sheet("a", [row(clip, make_finding(), cue)])
+
+    assert png == contact_sheet("a", [row(clip, make_finding())])
+
+
 def test_upright_videos_and_single_looks_fit_as_well() -> None:
     track = make_track(frames=5, samples=1)
     look = replace(track.samples[0], thumbnail=np.zeros((640, 360, 3), np.uint8))
