@@ -455,3 +455,5 @@ READINESS: dict[str, object] = {
         },
     },
 }
+
+OVERLAY_WANTED: dict[str, object] = {"state": "queued"}

@@ -78,7 +78,10 @@ RULES: Mapping[str, tuple[Callable[[ast.AST], bool], Mapping[str, str]]] = {
     ),
     "a transaction ends with its block in app/db/session.py": (
         _commits,
-        {"app/api/routes/jobs.py": "commits a blob, in the one call that writes its row"},
+        {
+            "app/api/routes/jobs.py": "commits a blob, in the one call that writes its row",
+            "workers/supervisor.py": "commits a blob, just before the row that names it",
+        },
     ),
     "nothing prints: events are logged, and the command line writes through its console": (
         _prints,

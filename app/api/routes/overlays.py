@@ -8,9 +8,9 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from app.api import conditional
+from app.api import conditional, examples
 from app.api.deps import PartsOf, Reader
-from app.api.documented import UNCHANGED, Documented, problems
+from app.api.documented import UNCHANGED, Documented, problems, shown
 from app.api.schemas import OverlayView
 from app.domain.job import JobState
 from app.domain.media import StoredBlob
@@ -27,6 +27,7 @@ _ANSWERS: Documented = {
         "description": "It is being made; ask again after `Retry-After` seconds.",
         "model": OverlayView,
         "headers": {"Retry-After": {"schema": {"type": "string"}}},
+        **shown(202, wanted=examples.OVERLAY_WANTED)[202],
     },
 }
 

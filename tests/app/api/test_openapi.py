@@ -16,6 +16,7 @@ from app.settings import ApiSettings
 from app.views import JobView
 from tests.app.api.conftest import Kitchen, Service, filled
 from tests.app.api.openapi import SNAPSHOT, current
+from tests.app.api.test_overlays import make_overlay
 
 DOCUMENT = json.loads(current())
 OPERATIONS = [
@@ -98,6 +99,8 @@ def test_every_answer_of_a_job_is_what_the_document_says(
     job_id = service.succeeded()
     rerun_id = desk.post("/v1/reruns", json={"job_ids": [job_id]}).json()["id"]
     run_id = service.training()
+    desk.get(f"/v1/jobs/{job_id}/overlay.mp4")
+    make_overlay(service, job_id)
     for method, path, operation in OPERATIONS:
         if method != "get" or path not in PROTECTED:
             continue

@@ -13,7 +13,7 @@ from tests.make import make_error
 VIDEO = b"\0\0\0\x18ftypisom an overlay"
 
 
-def made(service: Service, job_id: str) -> None:
+def make_overlay(service: Service, job_id: str) -> None:
     """Make the overlay that was asked for, as a worker would."""
     claim = overlays.claim(service.db, worker="w1", limits=service.settings.worker)
     assert claim is not None
@@ -34,7 +34,7 @@ def test_an_overlay_is_made_on_demand_and_then_kept(either_service: Service):
         assert int(first.headers["Retry-After"]) > 0
         assert service.bell.rung.count(job_id) == 2  # for the analysis, and once for the overlay
 
-        made(service, job_id)
+        make_overlay(service, job_id)
         video = client.get(path)
         part = client.get(path, headers={"Range": "bytes=4-7"})
         again = client.get(path, headers={"If-None-Match": video.headers["ETag"]})
@@ -49,7 +49,7 @@ def test_an_overlay_goes_with_its_job(service: Service):
     job_id = service.succeeded()
     with service.client(service.key()) as client:
         client.get(f"/v1/jobs/{job_id}/overlay.mp4")
-        made(service, job_id)
+        make_overlay(service, job_id)
         assert client.delete(f"/v1/jobs/{job_id}").status_code == 204
 
         assert client.get(f"/v1/jobs/{job_id}/overlay.mp4").status_code == 404
