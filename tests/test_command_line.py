@@ -12,6 +12,7 @@ import pytest
 
 from app.db.session import Database
 from app.domain.access import Scope
+from app.domain.evidence import DetectorName
 from app.services import keys
 from app.views import AnalysisView
 from tests.media import make_video
@@ -147,12 +148,7 @@ def test_scan_of_a_real_face_gives_evidence_and_masks_where_the_face_is(
     assert done.returncode == 0, done.stderr
     (person,) = view["persons"]
     said = {e["detector"]: e for e in person["evidence"]}
-    assert set(said) == {
-        "frame_classifier",
-        "pixel_segmenter",
-        "temporal_smoothness",
-        "blink_rate",
-    }
+    assert set(said) == {detector.value for detector in DetectorName}
     assert 0 <= view["verdict"]["fake_probability"] <= 1
     assert said["frame_classifier"]["finding"]["frames"] >= 16
     assert said["blink_rate"]["abstention"]["reason"] == "track_too_short"
