@@ -53,6 +53,8 @@ from workers.detection.stage import (
 from workers.detection.telling import Shown, telling
 
 Report = Callable[[Progress], None]
+Heard = tuple[Sound | None, tuple[str, ...]]
+"""The sound of a video, and warnings."""
 
 FOLLOWED_AT, EXAMINED_AT = 0.80, 0.97  # of the whole job
 STEP = 0.01
@@ -191,6 +193,7 @@ class Analyzer:
         with self._opened(path) as video:
             clips = self._follow(video, progress, {}).persons
             facts = video.facts(sha256="", size_bytes=0)
+        sound, _ = self._listen(path, facts.duration_s)
         with self._opened(path) as video:
             drawn = overlay.render(
                 out,
@@ -200,7 +203,7 @@ class Analyzer:
                 size=(facts.width, facts.height),
                 rate_hz=max(1.0, facts.fps * facts.frames_kept / facts.frames_decoded),
                 marker=self._marker,
-                sound=None,
+                sound=sound,
             )
             for done in drawn:
                 share = min(1.0, (done + 1) / facts.frames_decoded)
@@ -284,24 +287,28 @@ class Analyzer:
         A sound that cannot be read costs nothing but what could have been heard.
         """
         began = time.monotonic()
-        sound: Sound | None = None
-        warnings: tuple[str, ...] = ()
+        heard: Heard = (None, ())
         if clips and any(d.name in HEARING for d in self._detectors):
-            last_s = max(float(c.tracks[-1].pts_s[-1]) for c in clips)
-            try:
-                sound = hear(
-                    path,
-                    limits=self._limits,
-                    sampling=self._sampling,
-                    allow_unsandboxed=self._allow_unsandboxed,
-                    until_s=last_s + AFTER_S,
-                    max_bytes=MAX_SOUND_BYTES,
-                )
-            except ServiceError as why:
-                _log.warning("sound.unreadable", why=str(why))
-                warnings = (SOUND_UNREADABLE,)
+            heard = self._listen(path, max(float(c.tracks[-1].pts_s[-1]) for c in clips))
         timings["sound_s"] = time.monotonic() - began
+        sound, warnings = heard
         return tuple(replace(c, sound=sound) for c in clips), warnings
+
+    def _listen(self, path: Path, until_s: float) -> Heard:
+        """Decode the sound as far as it is wanted; None, and a warning, where it cannot be read."""
+        try:
+            sound = hear(
+                path,
+                limits=self._limits,
+                sampling=self._sampling,
+                allow_unsandboxed=self._allow_unsandboxed,
+                until_s=until_s + AFTER_S,
+                max_bytes=MAX_SOUND_BYTES,
+            )
+        except ServiceError as why:
+            _log.warning("sound.unreadable", why=str(why))
+            return None, (SOUND_UNREADABLE,)
+        return sound, ()
 
     def _read_origin(self, path: Path, timings: dict[str, float]) -> Origin | None:
         """Read what the file says of itself; None where it cannot be said, which fails no job."""

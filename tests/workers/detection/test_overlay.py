@@ -144,13 +144,14 @@ def test_a_face_whose_landmarks_are_lost_is_boxed_and_not_marked(tmp_path: Path)
 
 
 def test_an_analyzer_draws_over_a_real_file(tmp_path: Path) -> None:
-    video = make_video(tmp_path / "in.mp4")
+    video = make_video(tmp_path / "in.mp4", with_sound=True)
     told: list[Progress] = []
     make_analyzer(follower=make_follower()).render(
         video, tmp_path / "out.mp4", order=ORDER, report=told.append
     )
 
     with av.open(str(tmp_path / "out.mp4")) as written, av.open(str(video)) as source:
+        assert len(written.streams.audio) == 1
         assert len(list(written.decode(video=0))) == len(list(source.decode(video=0)))
     fractions = [p.fraction for p in told]
     assert fractions == sorted(fractions)
