@@ -11,7 +11,7 @@ from tests.workers.training.fusion.made_evidence import classifier, cue, make_cl
 from workers.detection.reference import Suspicious, Transform, read_reference
 from workers.training.errors import BadDataset
 from workers.training.fusion import real_clips
-from workers.training.fusion.evidence import CueKind, write_evidence
+from workers.training.fusion.evidence import CueKind, cue_kinds, write_evidence
 from workers.training.fusion.real_clips import measure, reference_command, reference_json
 
 BLUR = DetectorName.OVER_BLUR
@@ -83,3 +83,13 @@ def test_the_command_says_what_is_missing_and_writes_what_is_there(tmp_path, mon
     reference_command(tmp_path / "many", tmp_path / "r.json", console=console)
 
     assert set(read_reference(tmp_path / "r.json").scales) == {BLUR}
+
+
+def test_the_reference_in_use_is_read_as_the_detectors_read_it():
+    kinds = cue_kinds()
+    shipped = read_reference()
+
+    assert len(shipped.scales) > 5
+    for detector, scale in shipped.scales.items():
+        assert scale.transform is kinds[detector].transform
+        assert scale.clips >= real_clips.LEAST_CLIPS
