@@ -21,6 +21,11 @@ from workers.training.fusion.table import Table
 MARK = "<!-- Below: written by `deepverdict train fusion`. Above: kept. -->"
 HEAD = "# Evidence: what each detector is worth, and what they are worth together\n"
 NOTHING = "-"
+ALONE = (
+    " One feature decides: the rule that ships rises with the classifier's score and orders videos "
+    "as that does, so that its AUC is the classifier's. What is between the two columns comes of "
+    "each fold having a line of its own."
+)
 LEAST_COUNTED = 8
 """Clips of a label that are behind a figure by family; fewer are not told."""
 
@@ -46,6 +51,7 @@ class Figures:
     alone: tuple[Alone, ...]
     learned: frozenset[str]  # features whose networks learned from the train split
     selection: Selection
+    added: Mapping[str, Estimate]  # of each feature: what it adds to the base alone
     strength: float
     scored: tuple[Scored, ...]
     trivial: Mapping[str, Array]  # scores [N] of `table`
@@ -164,21 +170,31 @@ def _families(figures: Figures) -> str:
 def _gains(figures: Figures) -> str:
     selection = figures.selection
     rows = [
-        (f"`{d.name}`", _signed(selection.at_first.get(d.name)), _signed(d.gain), "out")
-        for d in selection.dropped
-    ] + [
-        (f"`{name}`", _signed(selection.at_first.get(name)), _signed(gain), "in")
-        for name, gain in selection.gains.items()
+        (
+            f"`{name}`",
+            _signed(figures.added.get(name)),
+            _signed(selection.at_first.get(name)),
+            _signed(gain),
+            word,
+        )
+        for name, gain, word in (
+            *((d.name, d.gain, "out") for d in selection.dropped),
+            *((name, gain, "in") for name, gain in selection.gains.items()),
+        )
     ]
     return "\n".join([
         "## What each adds to the others",
         "",
-        *_table(("feature", "left out of all", "left out at its turn", ""), rows),
+        *_table(
+            ("feature", "added to the classifier alone", "left out of all",
+             "left out at its turn", ""),
+            rows,
+        ),
         "",
-        "By how much the video AUC falls where the feature is left out, cross-fitted, paired clip "
-        "by clip. From the top down the one with the least lower bound went, and the rest was "
-        "fitted anew; what stays has an interval above zero. The classifier is the base and "
-        "stays in any case.",
+        "By how much the video AUC rises where the feature is added, or falls where it is left "
+        "out, cross-fitted, paired clip by clip. From the top down the one with the least lower "
+        "bound went, and the rest was fitted anew; what stays has an interval above zero. The "
+        "classifier is the base and stays in any case.",
     ])  # fmt: skip
 
 
@@ -208,6 +224,7 @@ def _weights(figures: Figures) -> str:
 
 def _together(figures: Figures) -> str:
     rows = []
+    terms = figures.policy.fusion.terms
     for scored in figures.scored:
         is_fake, groups = scored.table.is_fake, scored.table.groups
         if not is_fake.any() or is_fake.all():
@@ -230,7 +247,7 @@ def _together(figures: Figures) -> str:
         ),
         "",
         "AUC of videos; a video is as suspect as its most suspect person. The fusion's weights "
-        "never saw the clip's group in any row.",
+        "never saw the clip's group in any row." + (ALONE if len(terms) == 1 else ""),
     ])  # fmt: skip
 
 

@@ -200,6 +200,9 @@ def fuse(
         alone=tuple(by_feature.values()),
         learned=learned,
         selection=selection,
+        added={
+            name: fit.gains_of(table, [name], [BASE], deals=fit.DEALS)[name] for name in candidates
+        },
         strength=strength,
         scored=tuple(scored),
         trivial=trivial(table, bank),
