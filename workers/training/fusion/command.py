@@ -143,6 +143,11 @@ def fuse(
     odds = crossed.videos(table)
     model, strength = fit.final_fit(table, selection.kept)
     seen = [name for name in whole.names if np.isfinite(whole.column(name)).any()]
+    if not model.weights[selection.kept.index(BASE)] > 0:
+        raise BadDataset(
+            "the classifier tells fakes from real clips no better than a coin here; there is no "
+            "policy to be had without it"
+        )
     by_feature = {name: alone(whole, name, is_learned=name in learned) for name in seen}
     policy = Policy(
         version=version,
@@ -163,6 +168,7 @@ def fuse(
             code=code_version(),
             clips=len(table.clips),
             groups=len(set(table.groups)),
+            networks=networks_of(selection.kept),
         ),
     )
     scored = [
@@ -247,6 +253,17 @@ def candidates_of(table: Table, learned: frozenset[str]) -> list[str]:
         for name, count in zip(table.names, measured, strict=True)
         if name != BASE and name not in learned and count >= fit.LEAST_MEASURED
     ]
+
+
+def networks_of(features: Sequence[str]) -> dict[str, str]:
+    """
+    Name the versions of networks that the features come from.
+
+    Those of folds stand in for the ones that came along, made by the same recipes.
+    """
+    asked = {FEATURES[name].detector for name in features if FEATURES[name].reading != Reading.Z}
+    along = shipped_manifest()
+    return {name: along[name].version for name, by in NETWORKS.items() if by in asked}
 
 
 def _base(table: Table) -> Array:

@@ -58,6 +58,7 @@ def test_the_policy_reads_as_it_was_meant(fitted):
     assert policy.version == "made-1"
     assert [t.feature for t in policy.fusion.terms] == ["frame_classifier", "over_blur"]
     assert policy.made.clips == 120
+    assert policy.made.networks.keys() == {"frame_classifier"}
 
 
 def test_the_same_evidence_gives_the_same_bytes(fitted):
@@ -129,3 +130,18 @@ def test_lines_are_in_order_where_nothing_can_be_told():
     assert all(p.clear_below < p.manipulated_from for p in points)
     assert all(p.false_positives == 0 for p in points)
     assert all(p.found == p.cleared_fakes == 0 for p in points)
+
+
+def test_a_classifier_that_tells_nothing_makes_no_policy():
+    upside_down = make_clips(40, classifier_by=-1.5, groups=40)
+
+    with pytest.raises(BadDataset, match="coin"):
+        command.fuse(
+            upside_down,
+            version="made-1",
+            evidence_sha256="00" * 32,
+            held_out=[],
+            bank=None,
+            reference="none",
+            console=Console(file=StringIO()),
+        )
