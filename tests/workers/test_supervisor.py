@@ -304,7 +304,7 @@ def test_a_cancelled_jobs_process_is_dead_within_five_seconds(each: Bench):
 
     with each.working(limits) as (_, inference):
         each.until_state(job_id, JobState.RUNNING)
-        until(lambda: each.job(job_id).progress.stage is not Stage.QUEUED, "started")
+        until(lambda: each.job(job_id).progress.stage is Stage.FOLLOWING_FACES, "started")
         pid = inference.pid
         jobs.remove(each.db, each.store, tenant="desk", job_id=job_id)
         cancelled_s = time.monotonic()
