@@ -31,7 +31,7 @@ NETWORKS: Mapping[str, DetectorName] = {
 PROMOTED = "+"
 """Between the version of a policy and the network whose lines it draws instead of its own."""
 FOLDER = "policies"
-CURRENT_VERSION = "2026-11-21.2"
+CURRENT_VERSION = "2026-11-30.1"
 ALONE_VERSION = "2026-11-21.2"
 """The classifier's calibrated probability and nothing else: what is left where a fit is void."""
 TAIL = 0.025

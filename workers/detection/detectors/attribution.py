@@ -21,8 +21,9 @@ from workers.detection.attribution import UNKNOWN, Attribution
 from workers.detection.detectors.fitness import usable_looks
 from workers.detection.stage import Examination, FaceClip
 
-LEAST_PROBABILITY = 0.35
-"""Of the frame classifier, for a face to be asked about. Below, no manipulation was found."""
+LEAST_PROBABILITY = 0.6
+"""Of the frame classifier, for a face to be asked about: to name the maker of a face that nobody made
+is worse than silence. From here on 42 of 96 fakes are asked about, and 17 of 71 real clips."""
 
 
 class Attributor:
