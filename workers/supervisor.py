@@ -117,7 +117,11 @@ class Supervisor(WorkLoop[Claim | OverlayClaim]):
 
     def _claim_job(self) -> Claim | None:
         while claim := leases.claim(self._db, worker=self._worker, limits=self._limits):
-            if model_versions.current(self._db) == self._wanted:
+            lease = Lease(self._limits.lease_s)
+            current = lease.insist(lambda: model_versions.current(self._db))
+            if current is None:
+                break  # the database was away for as long as the job was ours
+            if current == self._wanted:
                 return claim
             # Somebody promoted another one while this worker got ready: it is for this job, too.
             leases.hand_back(self._db, claim)

@@ -64,6 +64,7 @@ POLICY = replace(
         ),
     ),
     points=(point(PointName.FPR_5, 0.90, 0.10), point(PointName.FPR_1, 0.97, 0.10)),
+    default_point=PointName.FPR_5,
 )
 WITH_SPREAD = replace(
     POLICY,

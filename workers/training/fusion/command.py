@@ -158,7 +158,7 @@ def fuse(
         points=draw_points(
             aggregation.probability(odds), table.is_fake, [c.family for c in table.clips]
         ),
-        default_point=PointName.FPR_5,
+        default_point=PointName.FPR_1,  # real footage called fake is the worse mistake
         cues=tuple(
             _cue(name, by_feature[name], selection, is_kept=name in selection.kept) for name in seen
         ),
