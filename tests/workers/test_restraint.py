@@ -21,7 +21,7 @@ from app.views import ScanView
 from workers.scan import Scanner
 
 CLIP, NO_FACE = "ffpp__183__c23__4d0c3f.mp4", "noface__no_face__852057.mp4"
-FRAMES = 60
+FRAMES = 90
 
 Picture = NDArray[np.uint8]
 Change = Callable[[Picture], Picture]
