@@ -69,7 +69,7 @@ def _who(person: PersonView) -> Text:
 
 
 def _evidence(evidence: Sequence[EvidenceView]) -> Table:
-    """One line a detector; numbers line up, reasons wrap within their column."""
+    """One line a detector, what it measured besides is in JSON and reports; columns line up."""
     table = Table.grid(padding=(0, 2), pad_edge=True)
     table.add_column(min_width=max(len(name) for name in DetectorName), no_wrap=True)
     table.add_column(min_width=len("unknown"), justify="right", no_wrap=True)
@@ -94,17 +94,15 @@ def _said(evidence: EvidenceView) -> tuple[str, Text]:
         if evidence.model:
             words.append(f", {evidence.model}")
         if finding.cue is not None:
-            words.append(f"\n{finding.cue.value:.3g} {finding.cue.unit}", style="dim")
-        for name, value in finding.measurements.items():
-            words.append(f"\n{name.replace('_', ' ')}: {value:.3g}", style="dim")
+            words.append(f", {finding.cue.value:.3g} {finding.cue.unit}", style="dim")
         return _in_short(finding), words
     assert evidence.abstention is not None
     abstention = evidence.abstention
     words = Text(f"abstained: {abstention.reason.value}", style="yellow")
     if abstention.detail:
-        words.append(f"\n{abstention.detail}", style="dim")
+        words.append(f", {abstention.detail}", style="dim")
     if abstention.needs:
-        words.append(f"\nneeds {abstention.needs}", style="dim")
+        words.append(f"; needs {abstention.needs}", style="dim")
     return "-", words
 
 
