@@ -126,7 +126,7 @@ def make_track(
         pts_s=pts_s,
         box_px=np.float32(np.concatenate([corner, np.full((frames, 2), face_px)], axis=1)),
         landmarks_px=landmarks,
-        presence=np.full(frames, 0.99, np.float32),
+        presence=np.full(frames, 0.9999, np.float32),
         is_keyframe=np.arange(frames) % 60 == 0,
         samples=tuple(
             make_sample(float(pts_s[i]), frame_index=int(index[i]), seed=shot) for i in looked

@@ -33,6 +33,7 @@ class AbstainReason(StrEnum):
 
     MODEL_MISSING = "model_missing"
     NO_FACE = "no_face"
+    NOT_SURELY_A_FACE = "not_surely_a_face"
     FACE_TOO_SMALL = "face_too_small"
     TOO_FEW_FRAMES = "too_few_frames"
     TRACK_TOO_SHORT = "track_too_short"

@@ -100,6 +100,7 @@ def _joined(said: Sequence[Said], part: Part, language: Language) -> str:
 BLOCKED_BY: Mapping[AbstainReason, Inconclusive] = {
     AbstainReason.MODEL_MISSING: Inconclusive.MODEL_MISSING,
     AbstainReason.NO_FACE: Inconclusive.NO_FACE,
+    AbstainReason.NOT_SURELY_A_FACE: Inconclusive.NO_FACE,
     AbstainReason.FACE_TOO_SMALL: Inconclusive.FACES_TOO_SMALL,
     AbstainReason.TOO_FEW_FRAMES: Inconclusive.TOO_FEW_FRAMES,
     AbstainReason.TRACK_TOO_SHORT: Inconclusive.TOO_FEW_FRAMES,
@@ -109,7 +110,12 @@ BLOCKED_BY: Mapping[AbstainReason, Inconclusive] = {
 """Why a person is not judged, by the reason of a required detector; else too little evidence."""
 
 PASSERS_BY = frozenset(
-    {Inconclusive.FACES_TOO_SMALL, Inconclusive.TOO_FEW_FRAMES, Inconclusive.TOO_BLURRED}
+    {
+        Inconclusive.NO_FACE,
+        Inconclusive.FACES_TOO_SMALL,
+        Inconclusive.TOO_FEW_FRAMES,
+        Inconclusive.TOO_BLURRED,
+    }
 )
 """Who is not judged for these is named in the caveat, and does not hold up the others' label."""
 

@@ -21,6 +21,7 @@ from app.views import ScanView
 from workers.scan import Scanner
 
 CLIP, NO_FACE = "ffpp__183__c23__4d0c3f.mp4", "noface__no_face__852057.mp4"
+TOY_SHOP = "ffpp__481__c23__69702e.mp4"
 FRAMES = 90
 
 Picture = NDArray[np.uint8]
@@ -145,6 +146,21 @@ def test_every_detector_survives_footage_that_is_odd(
             AbstainReason.FRAME_RATE_TOO_LOW,
             AbstainReason.TOO_FEW_FRAMES,
         )
+
+
+@pytest.mark.shared
+def test_a_toy_beside_a_person_is_not_accused_and_does_not_hold_up_the_verdict(
+    scanner: Scanner, shared_media: Path
+):
+    view = scanner.scan(shared_media / "videos" / "real" / TOY_SHOP, None).view
+
+    woman, *toys = view.persons
+    said = [next(e for e in p.evidence if e.detector == "frame_classifier") for p in toys]
+    assert toys
+    assert all(e.abstention is not None for e in said)
+    assert woman.evidence[0].finding is not None
+    assert view.verdict is not None
+    assert not any(toy.id in reason for toy in toys for reason in view.verdict.reasons)
 
 
 @pytest.mark.shared

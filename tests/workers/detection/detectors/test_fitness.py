@@ -39,6 +39,11 @@ def looks_of(sharpness: list[float]) -> FaceClip:
     )
 
 
+def seen_with(presence: np.ndarray) -> FaceClip:
+    """A person of whom the landmark network was so sure, frame by frame."""
+    return make_clip(replace(make_track(), presence=np.float32(presence)))
+
+
 @pytest.mark.parametrize(
     ("clip", "reason"),
     [
@@ -52,9 +57,14 @@ def looks_of(sharpness: list[float]) -> FaceClip:
         (make_clip(make_track(frames=1)), AbstainReason.TOO_FEW_FRAMES),
         (looks_of([MIN_SHARPNESS - 0.1] * 16), AbstainReason.TOO_BLURRED),
         (looks_of([float("nan")] * 16), AbstainReason.TOO_BLURRED),
+        (seen_with(np.linspace(0.9, 1, 600)), AbstainReason.NOT_SURELY_A_FACE),
+        (seen_with(np.full(600, np.nan)), AbstainReason.NOT_SURELY_A_FACE),
         (looks_of([MIN_SHARPNESS] * (MIN_LOOKS - 1) + [1.0] * 9), AbstainReason.TOO_BLURRED),
     ],
-    ids=["small", "no size", "few", "no looks", "one frame", "blurred", "no sharpness", "mixed"],
+    ids=[
+        *("small", "no size", "few", "no looks", "one frame", "blurred", "no sharpness"),
+        *("hardly a face", "no presence", "mixed"),
+    ],
 )
 def test_what_cannot_be_judged_is_declined(detector, clip, reason):
     examination = detector.examine(clip, {})
