@@ -120,10 +120,11 @@ def _served(run: Path) -> ServedClassifier:
     return ServedClassifier(task.finished(network))
 
 
-def _member(words: str) -> Member:
+def member_of(words: str) -> Member:
+    """Read `FOLDER=WEIGHT`, as it stands on a command line."""
     run, equals, weight = words.rpartition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"want RUN=WEIGHT, got {words!r}")
+        raise argparse.ArgumentTypeError(f"want FOLDER=WEIGHT, got {words!r}")
     return Member(run=Path(run), weight=float(weight))
 
 
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("members", nargs="+", type=_member, metavar="RUN=WEIGHT")
+    parser.add_argument("members", nargs="+", type=member_of, metavar="RUN=WEIGHT")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     try:

@@ -20,7 +20,7 @@ from rich.console import Console
 from app.errors import ServiceError
 from models.pull import put
 from workers.training.checkpoints import NETWORK_FILE
-from workers.training.committee import Member, joined
+from workers.training.committee import Member, joined, member_of
 from workers.training.errors import BadRecipe
 from workers.training.export import check_same, export_onnx
 
@@ -83,13 +83,6 @@ def _runs_of(folder: Path) -> dict[int, list[Path]]:
     return found
 
 
-def _member(words: str) -> Member:
-    folder, equals, weight = words.rpartition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"want CV=WEIGHT, got {words!r}")
-    return Member(run=Path(folder), weight=float(weight))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -97,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("validations", nargs="+", type=_member, metavar="CV=WEIGHT")
+    parser.add_argument("validations", nargs="+", type=member_of, metavar="CV=WEIGHT")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     try:

@@ -166,20 +166,11 @@ class ClassifierTask:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Compare the log odds of both halves with what they are."""
-        options = self.recipe.loss
         real, fake = network(torch.cat([batch["real"], batch["fake"]])).float().chunk(2)
-        smooth = options.label_smoothing
-        classified = (
-            functional.binary_cross_entropy_with_logits(real, torch.full_like(real, smooth))
-            + functional.binary_cross_entropy_with_logits(fake, torch.full_like(fake, 1 - smooth))
-        ) / 2
-        ordered = functional.softplus(real - fake).mean()
-        return {
-            "loss": classified + options.pair_weight * ordered,
-            "classified": classified.detach(),
-            "ordered": ordered.detach(),
-            "right": ((fake > 0).float().mean() + (real <= 0).float().mean()).detach() / 2,
-        }
+        options = self.recipe.loss
+        return pair_losses(
+            real, fake, smooth=options.label_smoothing, pair_weight=options.pair_weight
+        )
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Measure the AUC over clips of the val split; NaN where it has one kind only."""
@@ -220,6 +211,29 @@ class ClassifierTask:
             outputs=(FAKE_LOGIT,),
             dynamic=served_axes(),
         )
+
+
+def pair_losses(
+    real: Tensor, fake: Tensor, *, smooth: float, pair_weight: float
+) -> dict[str, Tensor]:
+    """
+    Compare the log odds `[N]` of both halves of pairs with what they are, and with each other.
+
+    Args:
+        smooth: how far the labels lie from 0 and 1.
+        pair_weight: of whether the fake half of a pair has more than its real one.
+    """
+    classified = (
+        functional.binary_cross_entropy_with_logits(real, torch.full_like(real, smooth))
+        + functional.binary_cross_entropy_with_logits(fake, torch.full_like(fake, 1 - smooth))
+    ) / 2
+    ordered = functional.softplus(real - fake).mean()
+    return {
+        "loss": classified + pair_weight * ordered,
+        "classified": classified.detach(),
+        "ordered": ordered.detach(),
+        "right": ((fake > 0).float().mean() + (real <= 0).float().mean()).detach() / 2,
+    }
 
 
 def served_axes() -> dict[str, dict[int, Any]]:

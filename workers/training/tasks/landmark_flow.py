@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from models.nets.landmark_flow import LandmarkFlow
@@ -30,7 +29,7 @@ from workers.training.manifest import folds, read_manifest
 from workers.training.motion_bank import AS_IT_IS, BLURRED, MotionBank, Recording
 from workers.training.recipe import DataOptions, Recipe, Section
 from workers.training.task import Batch, Example, Served
-from workers.training.tasks.classifier import FOLD_SEED
+from workers.training.tasks.classifier import FOLD_SEED, pair_losses
 
 MOTION, FAKE_LOGIT = "motion", "fake_logit"
 SLOW = 2
@@ -114,20 +113,11 @@ class LandmarkFlowTask:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Compare the log odds of both halves with what they are."""
-        options = self.recipe.loss
         real, fake = network(torch.cat([batch["real"], batch["fake"]])).float().chunk(2)
-        smooth = options.label_smoothing
-        classified = (
-            functional.binary_cross_entropy_with_logits(real, torch.full_like(real, smooth))
-            + functional.binary_cross_entropy_with_logits(fake, torch.full_like(fake, 1 - smooth))
-        ) / 2
-        ordered = functional.softplus(real - fake).mean()
-        return {
-            "loss": classified + options.pair_weight * ordered,
-            "classified": classified.detach(),
-            "ordered": ordered.detach(),
-            "right": ((fake > 0).float().mean() + (real <= 0).float().mean()).detach() / 2,
-        }
+        options = self.recipe.loss
+        return pair_losses(
+            real, fake, smooth=options.label_smoothing, pair_weight=options.pair_weight
+        )
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Measure the AUC over clips of the val split; nothing where it has one kind only."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from app.domain.evidence import AbstainReason, Abstention, DetectorName, Finding
 from app.settings import Settings
-from tests.conftest import ROOT
 from tests.make_faces import make_clip, make_track, without_landmarks
 from tests.workers.detection.real_faces import follow_clip
 from workers.detection.detectors.lip_sync import LIPS, LipSync, loudness, mouth_opening
@@ -276,10 +275,10 @@ def test_the_same_clip_gets_the_same_answer_and_stays_as_it_is() -> None:
 
 
 @pytest.mark.shared
-def test_a_real_speaker_agrees_with_his_own_voice_and_not_with_anothers() -> None:
-    videos = ROOT.parent / "shared" / "media" / "videos" / "real"
-    if not videos.exists():
-        pytest.skip(f"no clips at {videos}")
+def test_a_real_speaker_agrees_with_his_own_voice_and_not_with_anothers(
+    shared_media: Path,
+) -> None:
+    videos = shared_media / "videos" / "real"
     clip = follow_clip(videos / "voxceleb__driving2__d2afa2.mp4")[0]
 
     def correlation(other: Path) -> float:
