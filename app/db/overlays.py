@@ -64,6 +64,11 @@ def enter(
     _log.info("overlay.entered", job_id=row.id, state=row.state, by=actor, note=note)
 
 
+def find(session: Session, job_id: str) -> OverlayRow | None:
+    """Return the overlay of a job; None where nobody wanted one yet."""
+    return session.get(OverlayRow, job_id)
+
+
 def lock(session: Session, job_id: str) -> OverlayRow | None:
     """Return the overlay of a job, and keep everybody else from it."""
     return leased.lock(session, OverlayRow, job_id)
